@@ -1,0 +1,76 @@
+# Each target makes .venv where there is none; python3 (3.11 or newer) and make
+# are all that has to be there. ARGS goes to the command that a target runs:
+#
+#     make test ARGS="-k agr -x"
+
+PYTHON ?= python3
+VENV := .venv
+VENV_MIN := .venv-min
+INSTALLED := $(VENV)/.installed
+INSTALLED_MIN := $(VENV_MIN)/.installed
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# JAX spreads what one worker does over all cores; more workers than these
+# would only take them from one another.
+PYTEST := -m pytest -n auto --maxprocesses 4
+
+# XLA before jaxlib 0.10.2 writes |g| to memory on a CPU, whatever it is told.
+NOT_MIN := tests/test_compiled.py::test_agr_writes_no_matrix_of_its_own
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-min lint format bench docs clean
+
+help:
+	@echo "make demo      compare the methods on a small problem"
+	@echo "make test      run the tests and the examples in the docstrings"
+	@echo "make test-min  run them with the oldest supported dependencies"
+	@echo "make lint      check format, style and types"
+	@echo "make format    format, and fix what can be fixed automatically"
+	@echo "make bench     measure the cost of an optimizer step"
+	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make clean     remove what the other targets left, except .venv*"
+
+demo: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks demo $(ARGS)
+
+test: $(INSTALLED)
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+test-min: $(INSTALLED_MIN)
+	$(VENV_MIN)/bin/python $(PYTEST) --deselect $(NOT_MIN) $(ARGS)
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.step_cost $(ARGS)
+
+docs: $(INSTALLED)
+	$(VENV)/bin/python -m sphinx -W --keep-going docs docs/_build/html $(ARGS)
+
+clean:
+	rm -rf build dist docs/_build .hypothesis .pytest_cache .ruff_cache
+	find optaxmods benchmarks tests -name __pycache__ -exec rm -rf {} +
+
+define require_python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"optaxmods needs Python 3.11 or newer, not " + sys.version.split()[0])'
+endef
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(require_python)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(INSTALLED_MIN): pyproject.toml constraints-min.txt
+	$(require_python)
+	$(PYTHON) -m venv $(VENV_MIN)
+	$(VENV_MIN)/bin/python $(PIP_INSTALL) -c constraints-min.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Experiments with optaxmods; ``python -m benchmarks --help`` lists them."""

@@ -1,0 +1,275 @@
+"""What AGR and Adan add to an optimizer step and to its compilation.
+
+``python -m benchmarks.step_cost`` measures, in one process, a jitted step with
+donated parameters and state, ``optax.apply_updates`` included. Each round runs
+every contender once, in a new random order and on newly allocated buffers; a
+row's ratio is the median of its times over the median of its baseline's. A
+second run of the baseline under another name shows the noise.
+"""
+
+import argparse
+from collections.abc import Callable
+import json
+import os
+import pathlib
+import platform
+import random
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import optaxmods
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+Optimizers = dict[str, optax.GradientTransformation]
+
+
+class Row(NamedTuple):
+    """One contender beside its baseline, and the highest ratio allowed."""
+
+    method: str
+    baseline: str
+    limit: float | None = None
+
+
+class Case(NamedTuple):
+    """A tree of equal leaves, and how often a step is repeated."""
+
+    leaves: int
+    shape: tuple[int, ...]
+    dtype: str
+    rows: list[Row]
+    rounds: int = 31
+    steps: int = 2
+
+    @property
+    def title(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{self.leaves} leaves of {size} {self.dtype}"
+
+
+def agr_as_printed() -> optax.GradientTransformation:
+    """The paper's three lines, written down without further thought."""
+
+    def damp(gradient: jax.Array) -> jax.Array:
+        alpha = jnp.abs(gradient) / jnp.sum(jnp.abs(gradient))
+        return gradient - alpha * gradient
+
+    return optax.stateless(lambda updates, _: jax.tree.map(damp, updates))
+
+
+def make_optimizers() -> Optimizers:
+    rate = 1e-3
+    return {
+        "optax.adamw": optax.adamw(rate),
+        "optax.adamw again": optax.adamw(rate),
+        "chain(agr, optax.adamw)": optax.chain(
+            optaxmods.agr(), optax.adamw(rate)
+        ),
+        "chain(AGR as printed, optax.adamw)": optax.chain(
+            agr_as_printed(), optax.adamw(rate)
+        ),
+        "adamw_agr": optaxmods.adamw_agr(rate),
+        "optax.adan": optax.adan(rate),
+        "adan": optaxmods.adan(rate),
+        "adan_agr": optaxmods.adan_agr(rate),
+    }
+
+
+def rows(large: float | None, adan: float | None, adan_agr: float | None):
+    """The same comparisons for every case, with the case's limits."""
+    return [
+        Row("optax.adamw again", "optax.adamw"),
+        Row("chain(agr, optax.adamw)", "optax.adamw", large),
+        Row("adamw_agr", "optax.adamw", large),
+        Row("chain(AGR as printed, optax.adamw)", "optax.adamw"),
+        Row("adan", "optax.adan", adan),
+        Row("adan_agr", "optax.adan", adan_agr),
+    ]
+
+
+CASES = [
+    Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2)),
+    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), steps=10),
+    *[
+        Case(4, (2048, 2048), dtype, rows(None, None, None)[1:4], rounds=9)
+        for dtype in ("bfloat16", "float16", "float64", "complex64")
+    ],
+]
+COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=3)
+
+
+def make_step(tx: optax.GradientTransformation) -> Callable[..., Any]:
+    def step(params, state, gradients):
+        updates, state = tx.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
+def make_trees(case: Case) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    keys = jax.random.split(jax.random.key(0), case.leaves)
+    gradients = {
+        f"kernel_{index}": jax.random.normal(key, case.shape, case.dtype)
+        for index, key in enumerate(keys)
+    }
+    return jax.tree.map(jnp.ones_like, gradients), gradients
+
+
+def methods_of(case: Case) -> list[str]:
+    named = [name for row in case.rows for name in (row.baseline, row.method)]
+    return list(dict.fromkeys(named))
+
+
+def time_steps(case: Case, order: random.Random) -> dict[str, list[float]]:
+    """Seconds a step of every method, one number a round."""
+    optimizers = make_optimizers()
+    methods = methods_of(case)
+    steps = {name: make_step(optimizers[name]) for name in methods}
+    params, gradients = make_trees(case)
+    copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for round_number in range(case.rounds + 1):
+        for name in order.sample(methods, len(methods)):
+            mine = copy(params)
+            state = optimizers[name].init(params)
+            for _ in range(2):
+                mine, state = steps[name](mine, state, gradients)
+            jax.block_until_ready((mine, state))
+            begin = time.perf_counter()
+            for _ in range(case.steps):
+                mine, state = steps[name](mine, state, gradients)
+            jax.block_until_ready((mine, state))
+            if round_number:  # The first one compiles.
+                elapsed = time.perf_counter() - begin
+                seconds[name].append(elapsed / case.steps)
+    return seconds
+
+
+def time_compilation(
+    case: Case, order: random.Random
+) -> dict[str, list[float]]:
+    """Seconds from the first call's trace to the executable, every round."""
+    optimizers = make_optimizers()
+    methods = methods_of(case)
+    params, gradients = make_trees(case)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(case.rounds):
+        for name in order.sample(methods, len(methods)):
+            state = optimizers[name].init(params)
+            jax.clear_caches()
+            begin = time.perf_counter()
+            make_step(optimizers[name]).lower(
+                params, state, gradients
+            ).compile()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def summarize(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    medians = {name: statistics.median(all_) for name, all_ in seconds.items()}
+    return {
+        "case": case.title,
+        "rounds": case.rounds,
+        "rows": [
+            {
+                **row._asdict(),
+                "milliseconds": 1e3 * medians[row.method],
+                "baseline_milliseconds": 1e3 * medians[row.baseline],
+                "ratio": medians[row.method] / medians[row.baseline],
+            }
+            for row in case.rows
+        ],
+    }
+
+
+def measure(rounds: int | None) -> dict[str, Any]:
+    order = random.Random(0)
+    tables = []
+    for case in CASES:
+        print(f"step, {case.title} ...", flush=True)
+        case = case._replace(rounds=min(case.rounds, rounds or case.rounds))
+        jax.config.update("jax_enable_x64", case.dtype == "float64")
+        summary = summarize(case, time_steps(case, order))
+        tables.append({"what": "step", **summary})
+    jax.config.update("jax_enable_x64", False)
+    print(f"compilation, {COMPILED.title} ...", flush=True)
+    case = COMPILED._replace(rounds=min(COMPILED.rounds, rounds or 3))
+    summary = summarize(case, time_compilation(case, order))
+    tables.append({"what": "compilation", **summary})
+    return {
+        "command": "python -m benchmarks.step_cost",
+        "jax": jax.__version__,
+        "optax": optax.__version__,
+        "optaxmods": optaxmods.__version__,
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "cores": usable_cores(),
+        "tables": tables,
+    }
+
+
+def usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    lines = [
+        "# Cost of an optimizer step",
+        "",
+        f"Made by `{result['command']}` on {result['cores']} cores of one"
+        f" {result['device']} device, jax {result['jax']}, optax"
+        f" {result['optax']}. Medians of interleaved rounds in one process;"
+        " *optax.adamw again* is the baseline once more and shows the noise.",
+    ]
+    for table in result["tables"]:
+        lines += [
+            "",
+            f"## {table['what'].capitalize()}: {table['case']}"
+            f" ({table['rounds']} rounds)",
+            "",
+            "| method | ms | baseline | ms | ratio | asked for |",
+            "| --- | ---: | --- | ---: | ---: | ---: |",
+        ]
+        for row in table["rows"]:
+            limit = f"{row['limit']:.2f}" if row["limit"] else ""
+            lines.append(
+                f"| {row['method']} | {row['milliseconds']:.1f}"
+                f" | {row['baseline']} | {row['baseline_milliseconds']:.1f}"
+                f" | {row['ratio']:.2f} | {limit} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step_cost", description=__doc__
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=RESULTS,
+        help="folder for step_cost.json and .md (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="at most so many rounds a case, for a trial"
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds is not None and options.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    result = measure(options.rounds)
+    markdown = to_markdown(result)
+    (options.out / "step_cost.json").write_text(json.dumps(result, indent=2))
+    (options.out / "step_cost.md").write_text(markdown)
+    print(markdown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module a study: its data, model, methods and metric."""

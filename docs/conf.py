@@ -1,0 +1,41 @@
+"""Sphinx configuration; ``make docs`` builds the pages."""
+
+import os
+
+# The examples on the page about meshes run on eight devices. JAX reads this
+# when it first looks for devices.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+    ]
+).strip()
+
+import optaxmods
+
+project = "optaxmods"
+author = "The optaxmods authors"
+copyright = author
+release = version = optaxmods.__version__
+
+# `python -m sphinx -b doctest docs docs/_build/doctest` runs every example.
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+# Nothing is fetched during a build, so other projects' names stay unlinked.
+nitpick_ignore_regex = [(r"py:.*", r"(chex|flax|jax|optax)\..*")]
+
+autodoc_typehints = "none"  # The docstrings say what each argument takes.
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 72
+
+html_theme = "furo"
+html_title = f"optaxmods {release}"
+html_copy_source = False
+html_show_sphinx = False

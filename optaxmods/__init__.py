@@ -1,0 +1,28 @@
+"""Published gradient modifications as Optax gradient transformations."""
+
+from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
+from optaxmods._adan import (
+    ScaleByAdanState,
+    adan,
+    adan_agr,
+    scale_by_adan,
+    scale_by_agr_adan,
+)
+from optaxmods._agr import AgrState, agr, agr_coefficients
+from optaxmods._proximal import ProximalDecayState
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgrState",
+    "ProximalDecayState",
+    "ScaleByAdanState",
+    "adamw_agr",
+    "adan",
+    "adan_agr",
+    "agr",
+    "agr_coefficients",
+    "scale_by_adan",
+    "scale_by_agr_adam",
+    "scale_by_agr_adan",
+]

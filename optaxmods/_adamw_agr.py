@@ -1,0 +1,198 @@
+"""AdamW with AGR: Algorithm 2 of the AGR paper."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.tree
+
+from optaxmods._agr import check_strength, regularize, returned_as_came
+from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
+
+
+def scale_by_agr_adam(
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    strength: optax.ScalarOrSchedule = 1.0,
+    reduction_axes: ReductionAxes = None,
+    axis_name: AxisNames = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Rescales updates by Adam whose first moment alone sees Psi(g).
+
+    No chain of :func:`optaxmods.agr` and :func:`optax.scale_by_adam` can do
+    this, since there both moments see :math:`\Psi(g)`. The rule and the
+    arguments are those of :func:`optaxmods.adamw_agr` without learning rate
+    and weight decay.
+
+    Args:
+      b1: decay rate of the first moment.
+      b2: decay rate of the second moment.
+      eps: added to the denominator, outside the square root.
+      eps_root: added to the denominator, inside the square root.
+      mu_dtype: dtype of the first moment; ``None`` takes the parameter's.
+      nesterov: whether to use Nesterov momentum, as optax does.
+      strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
+      reduction_axes: as in :func:`optaxmods.agr`.
+      axis_name: as in :func:`optaxmods.agr`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs`. Its state is
+      :class:`optax.ScaleByAdamState` (``count``: shape (), int32; ``mu`` and
+      ``nu``: like the parameters), so that a run can go over from
+      :func:`optax.adamw` and back with the same checkpoint.
+
+    Raises:
+      ValueError: as :func:`optaxmods.agr`.
+
+    Examples:
+      >>> import optax
+      >>> from optaxmods import scale_by_agr_adam
+      >>> solver = optax.chain(
+      ...     scale_by_agr_adam(b1=0.9), optax.scale_by_learning_rate(1e-3)
+      ... )
+    """
+    strength = check_strength(strength)
+    if mu_dtype is not None:
+        mu_dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
+
+    def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
+        matrix_groups(params, reduction_axes, axis_name)
+        return optax.ScaleByAdamState(
+            count=jnp.zeros([], jnp.int32),
+            mu=optax.tree.zeros_like(params, dtype=mu_dtype),
+            nu=optax.tree.zeros_like(params),
+        )
+
+    def update_fn(updates, state, params=None, **extra_args):
+        del params, extra_args
+        now = strength(state.count) if callable(strength) else strength
+        regularized = regularize(updates, now, reduction_axes, axis_name)
+        count = optax.safe_increment(state.count)
+        # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
+        # second-order momentum", Section 3.3).
+        mu = optax.tree.update_moment(regularized, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        if nesterov:
+            mu_hat = jax.tree.map(
+                lambda m, g: b1 * m + (1 - b1) * g,
+                optax.tree.bias_correction(mu, b1, count + 1),
+                optax.tree.bias_correction(regularized, b1, count),
+            )
+        else:
+            mu_hat = optax.tree.bias_correction(mu, b1, count)
+        nu_hat = optax.tree.bias_correction(nu, b2, count)
+        scaled = jax.tree.map(
+            lambda m, v: m / (jnp.sqrt(v + eps_root) + eps), mu_hat, nu_hat
+        )
+        state = optax.ScaleByAdamState(
+            count=count,
+            mu=optax.tree.cast_like(mu, state.mu),
+            nu=optax.tree.cast_like(nu, state.nu),
+        )
+        return returned_as_came(scaled, updates), state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def adamw_agr(
+    learning_rate: optax.ScalarOrSchedule,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    weight_decay: optax.ScalarOrSchedule = 1e-4,
+    mask: Any = None,
+    *,
+    nesterov: bool = False,
+    strength: optax.ScalarOrSchedule = 1.0,
+    reduction_axes: ReductionAxes = None,
+    axis_name: AxisNames = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""AdamW with AGR as the paper's Algorithm 2 prints it.
+
+    With :math:`\Psi` of :func:`optaxmods.agr`, the learning rate
+    :math:`\eta_t`, the weight decay :math:`\lambda` and the parameters
+    :math:`\theta`,
+
+    .. math::
+
+        m_t &= \beta_1 m_{t-1} + (1 - \beta_1)\, \Psi(g_t) \\
+        v_t &= \beta_2 v_{t-1} + (1 - \beta_2)\, g_t^2 \\
+        \theta_t &= \theta_{t-1} - \eta_t \left( \frac{m_t / (1 - \beta_1^t)}
+            {\sqrt{v_t / (1 - \beta_2^t)} + \varepsilon}
+            + \lambda\, \theta_{t-1} \right).
+
+    The first moment alone sees :math:`\Psi(g)`; ``optax.chain(agr(),
+    optax.adamw(...))`` feeds it to both, as the authors' released code does.
+    The algorithm's further line :math:`g_t \leftarrow \nabla f + \lambda
+    \theta` is the L2 variant that the AdamW paper prints beside the decoupled
+    one in another colour; AdamW is the decoupled form, built here. Arguments
+    that :func:`optax.adamw` has mean and default to the same.
+
+    Args:
+      learning_rate: :math:`\eta_t`, a number or a schedule; 1e-3 in the paper
+        (Algorithm 2).
+      b1: decay rate of the first moment; 0.9 (Algorithm 2).
+      b2: decay rate of the second moment; 0.999 (Algorithm 2).
+      eps: :math:`\varepsilon`, outside the square root; 1e-8 (Algorithm 2).
+      eps_root: added inside the square root.
+      mu_dtype: dtype of the first moment; ``None`` takes the parameter's.
+      weight_decay: :math:`\lambda`, a number or a schedule; 1e-4 (optax).
+      mask: which parameters decay: a tree of booleans, or a callable of the
+        parameters that returns one, as in :func:`optax.adamw`.
+      nesterov: whether to use Nesterov momentum, as optax does.
+      strength: as in :func:`optaxmods.agr`; 0 gives :func:`optax.adamw`.
+      reduction_axes: as in :func:`optaxmods.agr`.
+      axis_name: as in :func:`optaxmods.agr`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs`; its state is that of
+      :func:`optax.adamw`.
+
+    Raises:
+      ValueError: as :func:`optaxmods.agr`.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from optaxmods import adamw_agr
+      >>> def loss_fn(weights):
+      ...     return jnp.sum(weights**2)
+      >>> weights = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+      >>> solver = adamw_agr(learning_rate=0.1)
+      >>> state = solver.init(weights)
+      >>> for _ in range(3):
+      ...     gradient = jax.grad(loss_fn)(weights)
+      ...     updates, state = solver.update(gradient, state, weights)
+      ...     weights = optax.apply_updates(weights, updates)
+      >>> print(f"{loss_fn(weights):.2f}")
+      26.02
+
+    References:
+      `An Adaptive Gradient Regularization Method
+      <https://arxiv.org/abs/2407.16944>`_, 2024; `Decoupled Weight Decay
+      Regularization <https://arxiv.org/abs/1711.05101>`_, 2019
+    """
+    return optax.chain(
+        scale_by_agr_adam(
+            b1=b1,
+            b2=b2,
+            eps=eps,
+            eps_root=eps_root,
+            mu_dtype=mu_dtype,
+            nesterov=nesterov,
+            strength=strength,
+            reduction_axes=reduction_axes,
+            axis_name=axis_name,
+        ),
+        optax.add_decayed_weights(weight_decay, mask),
+        optax.scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,115 @@
+"""Algorithm 2 against the oracle, and against optax where they must agree."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+from trajectories import assert_same, make_gradients, make_theta, run
+
+import optaxmods
+
+
+def half_then_off(step):
+    return jnp.where(step < 3, 0.5, 0.0)
+
+
+SETTINGS = {
+    "defaults": {},
+    "large decay": {"weight_decay": 0.3},
+    "betas": {"b1": 0.5, "b2": 0.7, "eps": 1e-3},
+    "eps_root": {"eps_root": 1e-2},
+    "nesterov": {"nesterov": True},
+    "half strength": {"strength": 0.5},
+    "no strength": {"strength": 0.0},
+    "scheduled strength": {"strength": half_then_off},
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_algorithm_2(setting):
+    theta, gradients = make_theta(), make_gradients(8)
+    arguments = SETTINGS[setting]
+    tx = optaxmods.adamw_agr(0.1, **arguments)
+    want = reference.adamw_agr(theta, gradients, 0.1, **arguments)
+    assert_same(run(tx, theta, gradients), want)
+
+
+@pytest.mark.usefixtures("x64")
+def test_learning_rate_schedule_and_vectors():
+    schedule = optax.linear_schedule(0.1, 0.0, 5)
+    theta, gradients = make_theta((5,)), make_gradients(6, (5,))
+    want = reference.adamw_agr(theta, gradients, schedule, is_matrix=False)
+    got = run(optaxmods.adamw_agr(schedule), theta, gradients)
+    assert_same(got, want, 1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_chain_feeds_both_moments():
+    theta, gradients = make_theta(), make_gradients(6)
+    regularized = [reference.psi(g) for g in gradients]
+    chained = optax.chain(optaxmods.agr(), optax.adamw(0.1))
+    want = reference.adamw_agr(theta, regularized, 0.1, strength=0.0)
+    assert_same(run(chained, theta, gradients), want)
+    # Which is not Algorithm 2.
+    algorithm_2 = run(optaxmods.adamw_agr(0.1), theta, gradients)
+    assert np.abs(algorithm_2[-1] - want[-1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mu_dtype"),
+    [
+        ("float16", None),
+        ("bfloat16", None),
+        ("float32", None),
+        ("float32", "bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_strength_0_is_optax_adamw_to_the_bit(dtype, nesterov, mu_dtype):
+    arguments = {"nesterov": nesterov, "mu_dtype": mu_dtype}
+    ours = optaxmods.adamw_agr(1e-2, strength=0, **arguments)
+    theirs = optax.adamw(1e-2, **arguments)
+    params = {"w": jnp.ones((3, 4), dtype), "b": jnp.ones(3, dtype)}
+    states = ours.init(params), theirs.init(params)
+    chex.assert_trees_all_equal(*states)
+    for seed in range(3):
+        updates = jax.tree.map(
+            lambda p: jax.random.normal(jax.random.key(seed), p.shape, p.dtype),  # noqa: B023
+            params,
+        )
+        a, state_a = ours.update(updates, states[0], params)
+        b, state_b = theirs.update(updates, states[1], params)
+        chex.assert_trees_all_equal(a, b)
+        chex.assert_trees_all_equal(state_a, state_b)
+        chex.assert_trees_all_equal_dtypes(a, b, updates)
+        states = state_a, state_b
+
+
+def test_a_checkpoint_of_adamw_goes_on_with_agr():
+    params = {"w": jnp.ones((3, 4))}
+    state = optax.adamw(1e-2).init(params)
+    _, state = optax.adamw(1e-2).update(params, state, params)
+    _, resumed = optaxmods.adamw_agr(1e-2).update(params, state, params)
+    chex.assert_trees_all_equal_structs(state, resumed)
+
+
+def test_psi_enters_the_moment_in_float32():
+    # Rounded to bfloat16 first, 1 - 1 / 600 would be 1.
+    gradient = jnp.ones((20, 30), jnp.bfloat16)
+    tx = optaxmods.scale_by_agr_adam(b1=0.0, mu_dtype=jnp.float32)
+    _, state = tx.update(gradient, tx.init(gradient))
+    np.testing.assert_allclose(state.mu, 1 - 1 / 600, rtol=1e-6)
+
+
+def test_mu_dtype_and_state_dtypes_are_kept():
+    params = {"w": jnp.ones((3, 4), jnp.bfloat16), "b": jnp.ones(3)}
+    tx = optaxmods.scale_by_agr_adam(mu_dtype="float32")
+    state = tx.init(params)
+    _, after = tx.update(params, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    assert after.mu["w"].dtype == jnp.float32
+    assert after.nu["w"].dtype == jnp.bfloat16

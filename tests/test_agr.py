@@ -1,0 +1,316 @@
+"""The operator Psi: the paper's facts, and every trap of floating point."""
+
+from conftest import enable_x64
+import hypothesis
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+
+import optaxmods
+
+# dtype -> (dtype the sum is formed in, dtype of the oracle).
+DTYPES = {
+    "float16": ("float32", np.float64),
+    "bfloat16": ("float32", np.float64),
+    "float32": ("float32", np.float64),
+    "float64": ("float64", np.float64),
+    "complex64": ("float32", np.complex128),
+}
+SHAPES = [(1, 2), (3, 4), (7, 5), (2, 3, 4), (16, 1), (2, 2, 2, 3)]
+
+
+def apply(gradient, **arguments):
+    tx = optaxmods.agr(**arguments)
+    return tx.update(gradient, tx.init(gradient))[0]
+
+
+def wide(array, dtype):
+    return np.asarray(jnp.asarray(array)).astype(DTYPES[dtype][1])
+
+
+def limits(dtype):
+    real = "float32" if dtype == "complex64" else dtype
+    return jnp.finfo(jnp.dtype(real))
+
+
+@st.composite
+def gradients(draw):
+    """A finite gradient of any dtype, from subnormal to near overflow."""
+    dtype = draw(st.sampled_from(sorted(DTYPES)))
+    shape = draw(st.sampled_from(SHAPES))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    info = limits(dtype)
+    low, high = (
+        np.log10(float(info.smallest_subnormal)),
+        np.log10(float(info.max)),
+    )
+    exponent = draw(st.floats(low, high - 0.1))
+    spread = draw(st.sampled_from([0.0, 1.0, 4.0]))
+    magnitude = 10.0 ** np.clip(
+        exponent - spread * generator.random(shape), low, high
+    )
+    values = magnitude * generator.choice([-1, 1], shape)
+    values[generator.random(shape) < draw(st.sampled_from([0, 0.3]))] = 0
+    if dtype == "complex64":
+        # The components stay finite, the modulus may overflow.
+        values = values * (1 + 1j * generator.choice([-1, 0, 1], shape))
+    with enable_x64(True):
+        return dtype, jnp.asarray(values).astype(dtype)
+
+
+def within_rounding(got, want, scale, dtype):
+    """Four roundings of the wide dtype, one of the leaf's, or a subnormal."""
+    summed = limits(DTYPES[dtype][0])
+    error = np.abs(got - want)
+    relative = 4 * float(summed.eps) + float(limits(dtype).eps) / 2
+    slack = max(float(summed.tiny), float(limits(dtype).smallest_subnormal))
+    return np.all(error <= relative * np.abs(scale) + slack)
+
+
+@hypothesis.given(gradients())
+def test_matches_the_equations(case):
+    dtype, gradient = case
+    overflow = float(limits(DTYPES[dtype][0]).max)
+    g = wide(gradient, dtype)
+    total = np.abs(g).sum()
+    # At the very edge, rounding decides on which side the sum falls; below
+    # the smallest normal numbers alpha is only bounded.
+    hypothesis.assume(not 0.999 < total / overflow < 1.001)
+    hypothesis.assume(total > 2.1 * float(limits(DTYPES[dtype][0]).tiny))
+    with enable_x64(True):
+        psi = wide(apply(gradient), dtype)
+        alpha = np.asarray(optaxmods.agr_coefficients(gradient))
+    want = reference.psi(g, overflow=overflow)
+    assert within_rounding(psi, want, g, dtype)
+    want_alpha = reference.alpha(g, overflow=overflow)
+    eps = 4 * float(limits(DTYPES[dtype][0]).eps)
+    # A flushed subnormal |g| has alpha 0.
+    flushed = float(limits(DTYPES[dtype][0]).tiny) / total
+    np.testing.assert_allclose(alpha, want_alpha, rtol=eps, atol=flushed)
+
+
+@hypothesis.given(gradients(), st.sampled_from([0.0, 0.3, 1.0]))
+def test_finite_never_larger_never_of_the_other_sign(case, strength):
+    dtype, gradient = case
+    with enable_x64(True):
+        result = apply(gradient, strength=strength)
+        assert result.dtype == gradient.dtype
+        assert result.shape == gradient.shape
+        psi = wide(result, dtype)
+    g = wide(gradient, dtype)
+    assert np.all(np.isfinite(psi))
+    assert np.all(np.abs(psi) <= np.abs(g) * (1 + 1e-15))
+    # Signs, not products: a product of subnormals is 0.
+    for part in (np.real, np.imag):
+        assert np.all(np.sign(part(psi)) * np.sign(part(g)) >= 0)
+    if np.abs(g).max() < 1e150:  # Theorem 4.1.
+        assert np.linalg.norm(psi) <= np.linalg.norm(g) * (1 + 1e-15)
+
+
+@hypothesis.given(
+    gradients(), st.sampled_from([-3.0, 0.5, 2.0, -1024.0]), st.integers(0, 99)
+)
+def test_homogeneous_and_permutation_equivariant(case, factor, seed):
+    dtype, gradient = case
+    g = wide(gradient, dtype)
+    info, summed = limits(dtype), limits(DTYPES[dtype][0])
+    # Both sums and all entries in the normal range of their dtypes.
+    largest = max(1, abs(factor)) * np.abs(g).sum()
+    smallest = np.abs(g)[g != 0].min(initial=np.inf) * min(1, abs(factor))
+    hypothesis.assume(largest < float(summed.max) * 0.99)
+    hypothesis.assume(np.abs(factor * g).max() < float(info.max) * 0.99)
+    hypothesis.assume(smallest > 4 * float(info.tiny))
+    order = np.random.default_rng(seed).permutation(gradient.size)
+
+    def permuted(array):
+        return np.asarray(array).ravel()[order].reshape(gradient.shape)
+
+    with enable_x64(True):
+        scaled = jnp.asarray(np.asarray(gradient) * factor).astype(dtype)
+        # -3 times a float16 is rounded once more.
+        of_scaled = wide(apply(scaled), dtype)
+        of_permuted = wide(apply(jnp.asarray(permuted(gradient))), dtype)
+        psi = wide(apply(gradient), dtype)
+    tolerance = 4 * float(info.eps) + 8 * float(summed.eps)
+    bound = tolerance * np.abs(g)
+    assert np.all(np.abs(of_scaled - factor * psi) <= abs(factor) * bound)
+    assert np.all(np.abs(of_permuted - permuted(psi)) <= permuted(bound))
+
+
+@hypothesis.given(gradients())
+def test_coefficients_sum_to_one(case):
+    dtype, gradient = case
+    g, summed = wide(gradient, dtype), limits(DTYPES[dtype][0])
+    total = np.abs(g).sum()
+    hypothesis.assume(1e6 * float(summed.tiny) < total)
+    hypothesis.assume(total < float(summed.max) * 0.99)
+    with enable_x64(True):
+        alpha = np.asarray(optaxmods.agr_coefficients(gradient))
+        assert alpha.dtype == np.dtype(DTYPES[dtype][0])
+    assert abs(alpha.astype(np.float64).sum() - 1) <= 1e-5
+
+
+@pytest.mark.parametrize("count", [2, 7, 100])
+def test_uniform_matrix_shrinks_by_one_over_its_size(count):
+    psi = apply(jnp.full((1, count), -3.0))
+    np.testing.assert_allclose(psi, -3.0 * (1 - 1 / count), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_lone_entry_becomes_exactly_zero(dtype):
+    generator = np.random.default_rng(0)
+    lone = np.zeros((3000, 2, 3))
+    lone[:, 1, 1] = generator.lognormal(sigma=2, size=3000)
+    psi = apply(jnp.asarray(lone, dtype), reduction_axes=(1, 2))
+    assert np.all(np.asarray(psi, np.float64) == 0)
+
+
+def test_all_zero_matrix_stays_zero():
+    psi = apply({"w": jnp.zeros((3, 3)), "v": jnp.ones((2, 2))})
+    np.testing.assert_array_equal(psi["w"], 0.0)
+    np.testing.assert_allclose(psi["v"], 0.75)
+
+
+def test_float16_sum_beyond_65504():
+    psi = apply(jnp.full((64, 64), 1000.0, jnp.float16))
+    want = np.float16(1000 * (1 - 1 / 4096))
+    np.testing.assert_array_equal(psi, want)
+
+
+def test_bfloat16_is_summed_and_damped_in_float32():
+    # In bfloat16 a sum of ones ends at 256 and 1 - 2**-12 is 1.
+    gradient = jnp.ones((64, 64), jnp.bfloat16)
+    alpha = optaxmods.agr_coefficients(gradient)
+    np.testing.assert_allclose(alpha, 2.0**-12, rtol=1e-6)
+    tx = optaxmods.scale_by_agr_adam(b1=0.5, mu_dtype=jnp.float32)
+    _, state = tx.update(gradient, tx.init(gradient))
+    np.testing.assert_allclose(state.mu, 0.5 * (1 - 2.0**-12), rtol=1e-7)
+
+
+def test_sums_at_both_ends_of_the_range():
+    # 1 / sum would overflow, be flushed to zero, or overflow when squared.
+    for total in (2.0**-120, 2.0**-100, 2.0**100, 1.9 * 2.0**127):
+        gradient = np.array([[0.75, 0.25]]) * total
+        psi = apply(jnp.asarray(gradient, jnp.float32))
+        want = reference.psi(gradient)
+        np.testing.assert_allclose(psi, want, rtol=1e-6)
+
+
+def test_overflown_sum_means_no_damping():
+    gradient = jnp.full((2, 2), 3e38)
+    np.testing.assert_array_equal(apply(gradient), gradient)
+    modulus_overflows = jnp.full((1, 2), 3e38 + 3e38j, jnp.complex64)
+    np.testing.assert_array_equal(apply(modulus_overflows), modulus_overflows)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_propagates_inside_its_own_leaf(bad):
+    clean = jnp.array([[1.0, 3.0]])
+    updates = {"a": jnp.array([[bad, 1.0]]), "b": clean, "c": jnp.ones(2)}
+    psi = apply(updates)
+    assert not np.isfinite(psi["a"]).all()
+    np.testing.assert_array_equal(psi["b"], apply(clean))
+    np.testing.assert_array_equal(psi["c"], 1.0)
+
+
+def test_no_entry_of_a_single_entry_leaf_is_lost():
+    updates = {"scale": jnp.ones((1, 1)), "scalar": jnp.float32(2.0)}
+    for axes in (None, "all"):
+        psi = apply(updates, reduction_axes=axes)
+        np.testing.assert_array_equal(psi["scale"], 1.0)
+        np.testing.assert_array_equal(psi["scalar"], 2.0)
+
+
+def test_vectors_are_left_alone_unless_all_is_asked_for():
+    bias = jnp.array([1.0, 3.0])
+    np.testing.assert_array_equal(apply(bias), bias)
+    psi = apply(bias, reduction_axes="all")
+    np.testing.assert_allclose(psi, [0.75, 0.75], rtol=1e-6)
+
+
+@pytest.mark.parametrize("stacked_axis", [0, 1, 2])
+def test_stacked_layers_equal_vmapped_ones(stacked_axis):
+    generator = np.random.default_rng(1)
+    stacked = jnp.asarray(generator.standard_cauchy((3, 4, 5)), jnp.float32)
+    axes = tuple(axis for axis in range(3) if axis != stacked_axis)
+    psi = apply(stacked, reduction_axes=axes)
+    one_by_one = jax.vmap(apply, stacked_axis, stacked_axis)(stacked)
+    np.testing.assert_allclose(psi, one_by_one, rtol=1e-6)
+    # And differs from one matrix of all layers.
+    assert np.abs(np.asarray(apply(stacked)) - psi).max() > 1e-3
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_interpolates(strength):
+    generator = np.random.default_rng(2)
+    gradient = generator.standard_cauchy((6, 4))
+    psi = apply(jnp.asarray(gradient, jnp.float32), strength=strength)
+    want = reference.psi(gradient, strength)
+    np.testing.assert_allclose(psi, want, rtol=1e-5)
+
+
+def test_scheduled_strength():
+    gradient = jnp.array([[1.0, 3.0]])
+    schedule = optax.piecewise_constant_schedule(1.0, {2: 0.5, 3: 0.0})
+    tx = optaxmods.agr(schedule)
+    state = tx.init(gradient)
+    assert isinstance(state, optaxmods.AgrState)
+    for step in range(5):
+        psi, state = tx.update(gradient, state)
+        want = reference.psi(np.array([[1.0, 3.0]]), float(schedule(step)))
+        np.testing.assert_allclose(psi, want, rtol=1e-6)
+    assert state.count == 5
+
+
+def test_a_number_keeps_agr_stateless():
+    state = optaxmods.agr(0.5).init(jnp.ones((2, 2)))
+    assert isinstance(state, optax.EmptyState)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    "factory",
+    [
+        optaxmods.agr,
+        optaxmods.scale_by_agr_adam,
+        lambda strength: optaxmods.adamw_agr(1e-3, strength=strength),
+        optaxmods.scale_by_agr_adan,
+        lambda strength: optaxmods.adan_agr(1e-3, strength=strength),
+    ],
+)
+def test_strength_outside_the_unit_interval(factory, strength):
+    with pytest.raises(ValueError, match=r"strength must be in \[0, 1\]"):
+        factory(strength=strength)
+
+
+def test_coefficients_mirror_the_tree():
+    generator = np.random.default_rng(3)
+    kernel = generator.standard_cauchy((4, 3))
+    updates = {"kernel": jnp.asarray(kernel, jnp.bfloat16), "b": jnp.ones(3)}
+    alpha = optaxmods.agr_coefficients(updates)
+    assert alpha["kernel"].dtype == jnp.float32
+    rounded = np.asarray(updates["kernel"], np.float64)
+    want = reference.alpha(rounded)
+    np.testing.assert_allclose(alpha["kernel"], want, rtol=1e-6)
+    np.testing.assert_array_equal(alpha["b"], 0.0)
+    everywhere = optaxmods.agr_coefficients(updates, reduction_axes="all")
+    np.testing.assert_allclose(everywhere["b"], 1 / 3, rtol=1e-6)
+
+
+def test_gradients_flow_through():
+    weights = jnp.array([[0.5, -2.0], [1.5, 0.25]])
+    jacobian = jax.jacobian(apply)(weights)
+    step = 1e-6
+    want = np.zeros((2, 2, 2, 2))
+    for index in np.ndindex(2, 2):
+        shift = np.zeros((2, 2))
+        shift[index] = step
+        g = np.asarray(weights, np.float64)
+        want[(..., *index)] = (
+            reference.psi(g + shift) - reference.psi(g - shift)
+        ) / (2 * step)
+    np.testing.assert_allclose(jacobian, want, atol=1e-5)

@@ -1,0 +1,240 @@
+"""reduction_axes and axis_name in all their forms, and their errors."""
+
+from flax import linen as nn
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+
+import optaxmods
+
+GENERATOR = np.random.default_rng(0)
+STACKED = GENERATOR.standard_cauchy((3, 4, 5))
+KERNEL = GENERATOR.standard_cauchy((4, 5))
+BIAS = GENERATOR.standard_cauchy(5)
+
+
+def make_updates():
+    return {
+        "layers": {"kernel": jnp.asarray(STACKED, jnp.float32)},
+        "head": {
+            "kernel": jnp.asarray(KERNEL, jnp.float32),
+            "bias": jnp.asarray(BIAS, jnp.float32),
+        },
+    }
+
+
+def apply(updates, reduction_axes):
+    tx = optaxmods.agr(reduction_axes=reduction_axes)
+    return tx.update(updates, tx.init(updates))[0]
+
+
+PER_LEAF = {"layers": {"kernel": (1, 2)}, "head": {"kernel": (), "bias": (0,)}}
+FORMS = {
+    "default": (None, [(0, 1, 2), (0, 1), None]),
+    "all": ("all", [(0, 1, 2), (0, 1), 0]),
+    "tuple": ((-2, -1), [(1, 2), (0, 1), None]),
+    "one axis": ((-1,), [2, 1, None]),
+    "empty": ((), [None, None, None]),
+    "tree": (PER_LEAF, [(1, 2), None, 0]),
+    "callable": (lambda updates: PER_LEAF, [(1, 2), None, 0]),
+    "callable tuple": (lambda updates: (-2, -1), [(1, 2), (0, 1), None]),
+    "numpy ints": ((np.int64(-2), np.int64(-1)), [(1, 2), (0, 1), None]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(form):
+    argument, axes = FORMS[form]
+    psi = apply(make_updates(), argument)
+    got = [
+        psi["layers"]["kernel"],
+        psi["head"]["kernel"],
+        psi["head"]["bias"],
+    ]
+    for leaf, raw, axis in zip(got, (STACKED, KERNEL, BIAS), axes, strict=True):
+        want = raw if axis is None else reference.psi(raw, axes=axis)
+        np.testing.assert_allclose(leaf, want, rtol=2e-6)
+
+
+def test_a_tree_is_matched_by_key_path_under_masks_and_partitions():
+    updates = make_updates()
+    want = apply(updates, PER_LEAF)
+    mask = {"layers": {"kernel": True}, "head": {"kernel": False, "bias": True}}
+    tx = optax.masked(optaxmods.agr(reduction_axes=PER_LEAF), mask)
+    psi, _ = tx.update(updates, tx.init(updates))
+    np.testing.assert_array_equal(
+        psi["layers"]["kernel"], want["layers"]["kernel"]
+    )
+    np.testing.assert_array_equal(psi["head"]["bias"], want["head"]["bias"])
+
+    labels = {"layers": "damped", "head": "plain"}
+    tx = optax.partition(
+        {
+            "damped": optaxmods.agr(reduction_axes=PER_LEAF),
+            "plain": optax.identity(),
+        },
+        labels,
+    )
+    psi, _ = tx.update(updates, tx.init(updates))
+    np.testing.assert_array_equal(
+        psi["layers"]["kernel"], want["layers"]["kernel"]
+    )
+    np.testing.assert_array_equal(
+        psi["head"]["kernel"], updates["head"]["kernel"]
+    )
+
+
+def test_an_embedding_table_can_be_left_out():
+    updates = {"embedding": jnp.ones((5, 2)), "kernel": jnp.ones((2, 2))}
+
+    def axes(updates):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: (
+                () if "embedding" in jax.tree_util.keystr(path) else (0, 1)
+            ),
+            updates,
+        )
+
+    np.testing.assert_array_equal(apply(updates, axes)["embedding"], 1.0)
+    np.testing.assert_allclose(apply(updates, axes)["kernel"], 0.75)
+    np.testing.assert_allclose(apply(updates, None)["embedding"], 0.9)
+
+
+class NnxModel(nnx.Module):
+    def __init__(self, rngs):
+        self.blocks = nnx.List([nnx.Linear(2, 3, rngs=rngs)])
+        self.head = nnx.Linear(3, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.blocks[0](x))
+
+
+def nnx_trees():
+    plain = {
+        "blocks": {0: {"kernel": (0, 1), "bias": ()}},
+        "head": {"kernel": (), "bias": (0,)},
+    }
+    boxed = nnx.state(NnxModel(nnx.Rngs(0)), nnx.Param)
+    # An nnx state's leaves lie in Variables, whose path has one key more.
+    return {
+        "plain": plain,
+        "boxed": jax.tree_util.tree_map_with_path(
+            lambda path, leaf: (
+                plain[path[0].key][path[1].key][path[2].key]
+                if path[0].key == "blocks"
+                else plain[path[0].key][path[1].key]
+            ),
+            boxed,
+        ),
+    }
+
+
+@pytest.mark.parametrize("form", ["plain", "boxed"])
+def test_nnx_trees(form):
+    model = NnxModel(nnx.Rngs(0))
+    tx = optaxmods.agr(reduction_axes=nnx_trees()[form])
+    optimizer = nnx.Optimizer(
+        model, optax.chain(tx, optax.sgd(1.0)), wrt=nnx.Param
+    )
+    before = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    grads = nnx.grad(lambda model, x: jnp.sum(model(x) ** 2))(
+        model, jnp.ones((4, 2))
+    )
+    optimizer.update(model, grads)
+    after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    step = jax.tree.map(lambda b, a: np.asarray(b - a, float), before, after)
+    raw = nnx.to_pure_dict(grads)
+    np.testing.assert_allclose(
+        step["blocks"][0]["kernel"],
+        reference.psi(np.asarray(raw["blocks"][0]["kernel"], float)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        step["head"]["kernel"], raw["head"]["kernel"], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        step["head"]["bias"],
+        reference.psi(np.asarray(raw["head"]["bias"], float)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_linen_boxes():
+    updates = {"dense": {"kernel": nn.Partitioned(jnp.ones((2, 2)), ("a",))}}
+    psi = apply(updates, {"dense": {"kernel": (1,)}})
+    np.testing.assert_allclose(psi["dense"]["kernel"].value, 0.5, rtol=1e-6)
+
+
+def test_a_parameter_named_value_is_no_box():
+    updates = {"attention": {"value": jnp.ones((2, 2)), "query": jnp.ones(2)}}
+    axes = {"attention": {"value": (1,), "query": (0,)}}
+    psi = apply(updates, axes)["attention"]
+    np.testing.assert_allclose(psi["value"], 0.5, rtol=1e-6)
+
+
+def test_integer_leaves_are_left_alone():
+    updates = {"steps": jnp.arange(6).reshape(2, 3), "w": jnp.ones((2, 2))}
+    psi = apply(updates, "all")
+    np.testing.assert_array_equal(psi["steps"], updates["steps"])
+    assert psi["steps"].dtype == updates["steps"].dtype
+
+
+ERRORS = {
+    "axis a leaf lacks": ((0, 2), r"head/kernel of shape \(4, 5\) lacks"),
+    "negative axis": ((-3,), r"head/kernel of shape \(4, 5\) lacks"),
+    "axis of a vector": (
+        {**PER_LEAF, "head": {"kernel": (), "bias": (1,)}},
+        r"head/bias of shape \(5,\) lacks",
+    ),
+    "twice": ((1, -1), r"names an axis of head/kernel twice"),
+    "missing leaf": ({"layers": {"kernel": ()}}, r"leaf head/bias"),
+    "a list": ([0, 1], r"reduction_axes holds 0 at 0; pass"),
+    "another word": ("every", r"reduction_axes holds 'every'; pass"),
+    "an int": (1, r"reduction_axes holds 1; pass"),
+    "booleans": ((True, False), r"reduction_axes holds True"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+@pytest.mark.parametrize(
+    "factory",
+    [
+        optaxmods.agr,
+        optaxmods.scale_by_agr_adam,
+        optaxmods.scale_by_agr_adan,
+    ],
+)
+def test_errors_name_the_leaf_at_init(factory, case):
+    argument, message = ERRORS[case]
+    with pytest.raises(ValueError, match=message):
+        factory(reduction_axes=argument).init(make_updates())
+
+
+def test_a_group_of_one_entry_is_an_error_with_the_path():
+    params = {"block": {"scale": jnp.ones((4, 1))}}
+    for axes in ((1,), {"block": {"scale": (-1,)}}):
+        with pytest.raises(ValueError, match=r"one entry of block/scale"):
+            optaxmods.agr(reduction_axes=axes).init(params)
+    with pytest.raises(ValueError, match="one entry of the only leaf"):
+        optaxmods.agr(reduction_axes=(0, 1)).init(jnp.ones((1, 1)))
+
+
+def test_axis_name_errors():
+    with pytest.raises(ValueError, match=r"axis_name holds 0 at layers"):
+        optaxmods.agr(axis_name={"layers": 0}).init(make_updates())
+    names = {"layers": {"kernel": "data"}}
+    with pytest.raises(ValueError, match="leaf head/bias"):
+        optaxmods.agr(axis_name=names).init(make_updates())
+
+
+def test_no_axes_are_checked_without_values():
+    abstract = jax.eval_shape(make_updates)
+    with pytest.raises(ValueError, match="head/kernel"):
+        jax.eval_shape(optaxmods.agr(reduction_axes=(2,)).init, abstract)
+    optaxmods.agr(reduction_axes=(-2, -1)).init(abstract)

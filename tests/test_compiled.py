@@ -1,0 +1,56 @@
+"""The compiled program on one CPU device: nothing that nobody asked for."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import optaxmods
+
+SHAPE = (512, 512)
+
+
+def full_size_results(tx, dtype):
+    """The arrays of a matrix' size that a donated step writes to memory."""
+
+    def step(params, state, gradient):
+        updates, state = tx.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    matrix = jax.ShapeDtypeStruct(SHAPE, dtype)
+    state = jax.eval_shape(tx.init, matrix)
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(matrix, state, matrix)
+    entry = compiled.compile().as_text().split("ENTRY")[1]
+    size = ",".join(map(str, SHAPE))
+    results = re.findall(rf"= \w+\[{size}\]\S* (\w+)\(", entry)
+    return sorted(kind for kind in results if kind != "parameter")
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain"),
+    [
+        (optax.chain(optaxmods.agr(), optax.adamw(1e-3)), optax.adamw(1e-3)),
+        (optaxmods.adamw_agr(1e-3), optax.adamw(1e-3)),
+        (optaxmods.adan_agr(1e-3), optaxmods.adan(1e-3)),
+    ],
+)
+def test_agr_writes_no_matrix_of_its_own(ours, plain):
+    # Sharing |g| between the reduction and the damping writes it to memory:
+    # 2.2 to 2.4 times the plain step.
+    assert full_size_results(ours, jnp.float32) == full_size_results(
+        plain, jnp.float32
+    )
+
+
+def test_a_number_0_costs_nothing():
+    off = optaxmods.adamw_agr(1e-3, strength=0)
+    lowered = [
+        jax.jit(tx.update)
+        .lower(*[jnp.ones((2, 2)), tx.init(jnp.ones((2, 2))), jnp.ones((2, 2))])
+        .as_text()
+        for tx in (off, optax.adamw(1e-3))
+    ]
+    assert lowered[0].count("stablehlo.reduce") == 0
+    assert lowered[0].count("\n") == lowered[1].count("\n")

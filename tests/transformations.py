@@ -1,0 +1,58 @@
+"""Every transformation of the library, once, for the tests of the contract."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import optaxmods
+
+
+def decreasing(step):
+    return 1 / (1 + step)
+
+
+TRANSFORMATIONS = {
+    "agr": optaxmods.agr,
+    "agr scheduled": lambda: optaxmods.agr(decreasing),
+    "agr of all": lambda: optaxmods.agr(reduction_axes="all"),
+    "scale_by_agr_adam": optaxmods.scale_by_agr_adam,
+    "scale_by_agr_adam nesterov": lambda: optaxmods.scale_by_agr_adam(
+        nesterov=True, strength=decreasing
+    ),
+    "adamw_agr": lambda: optaxmods.adamw_agr(1e-2),
+    "scale_by_adan": optaxmods.scale_by_adan,
+    "scale_by_agr_adan": optaxmods.scale_by_agr_adan,
+    "adan": lambda: optaxmods.adan(1e-2),
+    "adan decaying": lambda: optaxmods.adan(decreasing, weight_decay=0.1),
+    "adan decoupled": lambda: optaxmods.adan(
+        1e-2, weight_decay=0.1, proximal=False
+    ),
+    "adan_agr": lambda: optaxmods.adan_agr(
+        1e-2, weight_decay=0.1, strength=decreasing, restart=2
+    ),
+    "chain": lambda: optax.chain(optaxmods.agr(), optax.adamw(1e-2)),
+}
+
+
+def make_params(dtype=jnp.float32):
+    """A small model's tree: kernels, a stack, a bias, a scalar, a list."""
+    generator = np.random.default_rng(5)
+
+    def draw(*shape):
+        return jnp.asarray(generator.standard_normal(shape), dtype)
+
+    return {
+        "dense": {"kernel": draw(4, 3), "bias": draw(3)},
+        "stack": [draw(2, 3, 3), draw(1, 1)],
+        "scale": draw(),
+    }
+
+
+def make_updates(params, seed=0):
+    leaves, treedef = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return treedef.unflatten(
+        jax.random.normal(key, leaf.shape, leaf.dtype)
+        for key, leaf in zip(keys, leaves, strict=True)
+    )
