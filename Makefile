@@ -1,5 +1,5 @@
 # Each target makes .venv where there is none; python3 (3.11 or newer) and make
-# are all that has to be there. ARGS goes to the command that a target runs:
+# are all that has to be there. demo, test, test-min and bench hand ARGS on:
 #
 #     make test ARGS="-k agr -x"
 
@@ -27,7 +27,7 @@ help:
 	@echo "make lint      check format, style and types"
 	@echo "make format    format, and fix what can be fixed automatically"
 	@echo "make bench     measure the cost of an optimizer step"
-	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make docs      build docs/_build/html and run the examples in it"
 	@echo "make clean     remove what the other targets left, except .venv*"
 
 demo: $(INSTALLED)
@@ -52,7 +52,8 @@ bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.step_cost $(ARGS)
 
 docs: $(INSTALLED)
-	$(VENV)/bin/python -m sphinx -W --keep-going docs docs/_build/html $(ARGS)
+	$(VENV)/bin/python -m sphinx -W --keep-going docs docs/_build/html
+	$(VENV)/bin/python -m sphinx -W -q -b doctest docs docs/_build/doctest
 
 clean:
 	rm -rf build dist docs/_build .hypothesis .pytest_cache .ruff_cache

@@ -94,13 +94,13 @@ def rows(large: float | None, adan: float | None, adan_agr: float | None):
 
 CASES = [
     Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2)),
-    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), steps=10),
+    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 61, 20),
     *[
         Case(4, (2048, 2048), dtype, rows(None, None, None)[1:4], rounds=9)
         for dtype in ("bfloat16", "float16", "float64", "complex64")
     ],
 ]
-COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=3)
+COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=5)
 
 
 def make_step(tx: optax.GradientTransformation) -> Callable[..., Any]:
@@ -198,7 +198,7 @@ def measure(rounds: int | None) -> dict[str, Any]:
         tables.append({"what": "step", **summary})
     jax.config.update("jax_enable_x64", False)
     print(f"compilation, {COMPILED.title} ...", flush=True)
-    case = COMPILED._replace(rounds=min(COMPILED.rounds, rounds or 3))
+    case = COMPILED._replace(rounds=min(COMPILED.rounds, rounds or 5))
     summary = summarize(case, time_compilation(case, order))
     tables.append({"what": "compilation", **summary})
     return {

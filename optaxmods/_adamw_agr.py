@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, regularize, returned_as_came
+from optaxmods._agr import (
+    check_strength,
+    regularize,
+    returned_as_came,
+    update_moment,
+)
 from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
 
 
@@ -76,7 +81,7 @@ def scale_by_agr_adam(
         count = optax.safe_increment(state.count)
         # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
         # second-order momentum", Section 3.3).
-        mu = optax.tree.update_moment(regularized, state.mu, b1, 1)
+        mu = update_moment(regularized, updates, state.mu, b1)
         nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
         if nesterov:
             mu_hat = jax.tree.map(

@@ -1,6 +1,5 @@
 """Adan as published, and Adan with AGR: Algorithm 1 of the AGR paper."""
 
-from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
@@ -9,12 +8,15 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, regularize, returned_as_came
+from optaxmods._agr import (
+    check_strength,
+    regularize,
+    returned_as_came,
+    update_moment,
+)
 from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
 from optaxmods._proximal import add_proximal_decay
-
-# A period in steps, or a predicate of the number of updates done.
-Restart = int | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
+from optaxmods._restart import Restart, check_restart, is_due
 
 
 class ScaleByAdanState(NamedTuple):
@@ -113,7 +115,7 @@ def scale_by_agr_adan(
       ... )
     """
     strength = check_strength(strength)
-    _check_restart(restart)
+    check_restart(restart)
 
     def init_fn(params: optax.Params) -> ScaleByAdanState:
         matrix_groups(params, reduction_axes, axis_name)
@@ -138,10 +140,11 @@ def scale_by_agr_adan(
             raw_d = d
         else:
             raw_d = _difference(updates, state.g, first)
-        m = optax.tree.update_moment(regularized, state.m, b1, 1)
-        v = optax.tree.update_moment(d, state.v, b2, 1)
+        m = update_moment(regularized, updates, state.m, b1)
+        v = update_moment(d, updates, state.v, b2)
         extrapolated = optax.tree.add_scale(updates, b2, raw_d)
         n = optax.tree.update_moment_per_elem_norm(extrapolated, state.n, b3, 2)
+        count = optax.safe_increment(state.count)
         since_restart = optax.safe_increment(state.since_restart)
         numerator = optax.tree.add_scale(
             optax.tree.bias_correction(m, b1, since_restart),
@@ -154,7 +157,7 @@ def scale_by_agr_adan(
             optax.tree.bias_correction(n, b3, since_restart),
         )
         new_state = ScaleByAdanState(
-            count=optax.safe_increment(state.count),
+            count=count,
             since_restart=since_restart,
             m=optax.tree.cast_like(m, state.m),
             v=optax.tree.cast_like(v, state.v),
@@ -162,20 +165,10 @@ def scale_by_agr_adan(
             g=optax.tree.cast_like(updates, state.g),
         )
         if restart is not None:
-            new_state = _restarted(new_state, restart)
+            new_state = _restarted(new_state, is_due(restart, count))
         return returned_as_came(scaled, updates), new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _check_restart(restart: Restart | None) -> None:
-    if isinstance(restart, (bool, float)) or (
-        isinstance(restart, int) and restart < 1
-    ):
-        raise ValueError(
-            "restart must be a period of at least 1 step, an int, or a"
-            f" predicate of the step count, got {restart}."
-        )
 
 
 def _difference(
@@ -188,17 +181,8 @@ def _difference(
     )
 
 
-def _restarted(state: ScaleByAdanState, restart: Restart) -> ScaleByAdanState:
+def _restarted(state: ScaleByAdanState, due: jax.Array) -> ScaleByAdanState:
     """Algorithm 1, line 3: after the update, moments may start again."""
-    if callable(restart):
-        due = restart(state.count)
-    elif jnp.issubdtype(jnp.result_type(restart), jnp.bool_):
-        raise ValueError(
-            "restart is a boolean array; pass a period or a predicate, and"
-            " with optax.inject_hyperparams name a predicate in static_args."
-        )
-    else:
-        due = jnp.asarray(state.count) % restart == 0
     emptied = functools.partial(
         jax.tree.map, lambda x: jnp.where(due, jnp.zeros_like(x), x)
     )
