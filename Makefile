@@ -52,12 +52,13 @@ bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.step_cost $(ARGS)
 
 docs: $(INSTALLED)
-	$(VENV)/bin/python -m sphinx -W --keep-going docs docs/_build/html
+	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
 	$(VENV)/bin/python -m sphinx -W -q -b doctest docs docs/_build/doctest
 
 clean:
-	rm -rf build dist docs/_build .hypothesis .pytest_cache .ruff_cache
-	find optaxmods benchmarks tests -name __pycache__ -exec rm -rf {} +
+	rm -rf build demo-out dist docs/_build .hypothesis .pytest_cache \
+		.ruff_cache
+	find optaxmods benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 define require_python
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -11,6 +11,7 @@ from optaxmods._agr import (
     check_strength,
     regularize,
     returned_as_came,
+    returning_as_came,
     update_moment,
 )
 from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
@@ -86,7 +87,7 @@ def scale_by_agr_adam(
         if nesterov:
             mu_hat = jax.tree.map(
                 lambda m, g: b1 * m + (1 - b1) * g,
-                optax.tree.bias_correction(mu, b1, count + 1),
+                optax.tree.bias_correction(mu, b1, optax.safe_increment(count)),
                 optax.tree.bias_correction(regularized, b1, count),
             )
         else:
@@ -186,7 +187,7 @@ def adamw_agr(
       <https://arxiv.org/abs/2407.16944>`_, 2024; `Decoupled Weight Decay
       Regularization <https://arxiv.org/abs/1711.05101>`_, 2019
     """
-    return optax.chain(
+    chain = optax.chain(
         scale_by_agr_adam(
             b1=b1,
             b2=b2,
@@ -201,3 +202,4 @@ def adamw_agr(
         optax.add_decayed_weights(weight_decay, mask),
         optax.scale_by_learning_rate(learning_rate),
     )
+    return returning_as_came(chain)

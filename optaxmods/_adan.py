@@ -12,6 +12,7 @@ from optaxmods._agr import (
     check_strength,
     regularize,
     returned_as_came,
+    returning_as_came,
     update_moment,
 )
 from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
@@ -365,7 +366,7 @@ def adan_agr(
         if proximal
         else optax.add_decayed_weights(weight_decay, mask)
     )
-    return optax.chain(
+    chain = optax.chain(
         scale_by_agr_adan(
             b1,
             b2,
@@ -380,3 +381,4 @@ def adan_agr(
         decay,
         optax.scale_by_learning_rate(learning_rate),
     )
+    return returning_as_came(chain)

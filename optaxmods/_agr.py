@@ -201,6 +201,18 @@ def returned_as_came(
     return updates
 
 
+def returning_as_came(
+    tx: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """Keeps a chain's updates in their dtypes; decay and rate promote them."""
+
+    def update_fn(updates, state, params=None, **extra_args):
+        transformed, state = tx.update(updates, state, params, **extra_args)
+        return returned_as_came(transformed, updates), state
+
+    return optax.GradientTransformationExtraArgs(tx.init, update_fn)
+
+
 def update_moment(
     regularized: optax.Updates,
     updates: optax.Updates,

@@ -113,3 +113,17 @@ def test_mu_dtype_and_state_dtypes_are_kept():
     chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
     assert after.mu["w"].dtype == jnp.float32
     assert after.nu["w"].dtype == jnp.bfloat16
+
+
+def test_a_saturated_count_stays_saturated():
+    tx = optaxmods.scale_by_agr_adam(nesterov=True)
+    gradient = jnp.ones((2, 2))
+    largest = jnp.iinfo(jnp.int32).max
+    state = tx.init(gradient)._replace(count=jnp.int32(largest))
+    updates, after = tx.update(gradient, state)
+    assert after.count == largest
+    # 1 - b1**t is 1 by now; one step further the count would be negative and
+    # the correction infinite.
+    psi = 0.75
+    want = (0.9 * 0.1 * psi + 0.1 * psi) / np.sqrt(0.001)
+    np.testing.assert_allclose(updates, want, rtol=1e-5)

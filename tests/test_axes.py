@@ -172,10 +172,13 @@ def test_linen_boxes():
 
 
 def test_a_parameter_named_value_is_no_box():
-    updates = {"attention": {"value": jnp.ones((2, 2)), "query": jnp.ones(2)}}
-    axes = {"attention": {"value": (1,), "query": (0,)}}
-    psi = apply(updates, axes)["attention"]
-    np.testing.assert_allclose(psi["value"], 0.5, rtol=1e-6)
+    updates = {
+        "value": {"kernel": jnp.ones((2, 2))},
+        "kernel": jnp.ones((2, 4)),
+    }
+    psi = apply(updates, {"value": {"kernel": (1,)}, "kernel": (0, 1)})
+    np.testing.assert_allclose(psi["value"]["kernel"], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(psi["kernel"], 0.875, rtol=1e-6)
 
 
 def test_integer_leaves_are_left_alone():

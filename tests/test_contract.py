@@ -46,6 +46,33 @@ def test_the_update_returns_what_came(name, dtype):
     )
 
 
+# optax.adamw in the chain promotes such updates.
+@pytest.mark.parametrize("name", sorted(set(TRANSFORMATIONS) - {"chain"}))
+@pytest.mark.parametrize(
+    ("dtype", "params_dtype"), [("bfloat16", "float32"), ("float32", "float16")]
+)
+def test_gradients_of_another_dtype_than_the_parameters(
+    name, dtype, params_dtype
+):
+    params = make_params(params_dtype)
+    updates = make_updates(make_params(dtype))
+    tx = TRANSFORMATIONS[name]()
+    state = tx.init(params)
+    returned, after = tx.update(updates, state, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(returned, updates)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
+@pytest.mark.parametrize(
+    "factory", [optaxmods.scale_by_agr_adam, optaxmods.scale_by_agr_adan]
+)
+def test_a_state_of_another_shape_is_seen_at_trace_time(factory):
+    tx = factory()
+    state = tx.init(jnp.ones((3, 4)))
+    with pytest.raises(AssertionError, match="shape"):
+        jax.eval_shape(tx.update, jnp.ones((1, 4)), state)
+
+
 @pytest.mark.usefixtures("x64")
 @every_transformation
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
