@@ -1,7 +1,7 @@
 # Each target makes .venv where there is none; python3 (3.11 or newer) and make
 # are all that has to be there. demo, test, test-min and bench hand ARGS on:
 #
-#     make test ARGS="-k agr -x"
+#     make test ARGS="-k coefficients"
 
 PYTHON ?= python3
 VENV := .venv

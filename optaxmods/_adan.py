@@ -225,14 +225,15 @@ def adan(
             \hat x_k = x_k / (1 - b^k) \\
         \theta_{k+1} &= (\theta_k - \eta\, u_k) / (1 + \lambda \eta).
 
-    It differs from :func:`optax.adan` (0.2.8) in three ways. The difference
+    It differs from :func:`optax.adan` (0.2.8) in this. The difference
     is weighted by :math:`b_2` = 0.92, the paper's :math:`1 - \beta_2`, where
     optax weights it by ``1 - b2`` = 0.08. The weight decay is the paper's
     proximal one by default, where optax's is decoupled; ``proximal=False``
     gives :math:`\theta_{k+1} = \theta_k - \eta u_k - \eta \lambda \theta_k`,
     the authors' ``no_prox=True``. ``eps_root`` is 0, as in the authors' code,
-    where optax has 1e-8. The bias corrections are those of the authors' code;
-    the paper starts from the first gradient's moments instead.
+    where optax has 1e-8. ``restart`` has no counterpart there. The bias
+    corrections are those of the authors' code; the paper starts from the
+    first gradient's moments instead.
 
     Args:
       learning_rate: :math:`\eta`, a number or a schedule.
