@@ -1,15 +1,14 @@
 """Published gradient modifications as Optax gradient transformations."""
 
 from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
-from optaxmods._adan import (
+from optaxmods._adan import adan, adan_agr
+from optaxmods._agr import AgrState, agr, agr_coefficients
+from optaxmods._proximal import ProximalDecayState
+from optaxmods._scale_by_adan import (
     ScaleByAdanState,
-    adan,
-    adan_agr,
     scale_by_adan,
     scale_by_agr_adan,
 )
-from optaxmods._agr import AgrState, agr, agr_coefficients
-from optaxmods._proximal import ProximalDecayState
 
 __version__ = "0.1.0"
 

@@ -10,11 +10,16 @@ import optax.tree
 from optaxmods._agr import (
     check_strength,
     regularize,
-    returned_as_came,
-    returning_as_came,
+    strength_at,
     update_moment,
 )
-from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
+from optaxmods._axes import (
+    AxisNames,
+    ReductionAxes,
+    check_axes,
+    matrix_groups,
+)
+from optaxmods._dtypes import returning_as_came, returning_steps
 
 
 def scale_by_agr_adam(
@@ -63,7 +68,36 @@ def scale_by_agr_adam(
       ...     scale_by_agr_adam(b1=0.9), optax.scale_by_learning_rate(1e-3)
       ... )
     """
+    return returning_as_came(
+        _adam_with_agr(
+            b1=b1,
+            b2=b2,
+            eps=eps,
+            eps_root=eps_root,
+            mu_dtype=mu_dtype,
+            nesterov=nesterov,
+            strength=strength,
+            reduction_axes=reduction_axes,
+            axis_name=axis_name,
+        )
+    )
+
+
+def _adam_with_agr(
+    *,
+    b1: jax.typing.ArrayLike,
+    b2: jax.typing.ArrayLike,
+    eps: jax.typing.ArrayLike,
+    eps_root: jax.typing.ArrayLike,
+    mu_dtype: jax.typing.DTypeLike | None,
+    nesterov: bool,
+    strength: optax.ScalarOrSchedule,
+    reduction_axes: ReductionAxes,
+    axis_name: AxisNames,
+) -> optax.GradientTransformationExtraArgs:
+    """The rule of Algorithm 2; updates as wide as their moments."""
     strength = check_strength(strength)
+    check_axes(reduction_axes, axis_name)
     if mu_dtype is not None:
         mu_dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
 
@@ -77,7 +111,7 @@ def scale_by_agr_adam(
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
-        now = strength(state.count) if callable(strength) else strength
+        now = strength_at(strength, state.count)
         regularized = regularize(updates, now, reduction_axes, axis_name)
         count = optax.safe_increment(state.count)
         # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
@@ -101,7 +135,7 @@ def scale_by_agr_adam(
             mu=optax.tree.cast_like(mu, state.mu),
             nu=optax.tree.cast_like(nu, state.nu),
         )
-        return returned_as_came(scaled, updates), state
+        return scaled, state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -188,7 +222,7 @@ def adamw_agr(
       Regularization <https://arxiv.org/abs/1711.05101>`_, 2019
     """
     chain = optax.chain(
-        scale_by_agr_adam(
+        _adam_with_agr(
             b1=b1,
             b2=b2,
             eps=eps,
@@ -202,4 +236,4 @@ def adamw_agr(
         optax.add_decayed_weights(weight_decay, mask),
         optax.scale_by_learning_rate(learning_rate),
     )
-    return returning_as_came(chain)
+    return returning_steps(chain)

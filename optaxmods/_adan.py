@@ -1,199 +1,15 @@
 """Adan as published, and Adan with AGR: Algorithm 1 of the AGR paper."""
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
-import optax.tree
 
-from optaxmods._agr import (
-    check_strength,
-    regularize,
-    returned_as_came,
-    returning_as_came,
-    update_moment,
-)
-from optaxmods._axes import AxisNames, ReductionAxes, matrix_groups
+from optaxmods._axes import AxisNames, ReductionAxes
+from optaxmods._dtypes import returning_steps
 from optaxmods._proximal import add_proximal_decay
-from optaxmods._restart import Restart, check_restart, is_due
-
-
-class ScaleByAdanState(NamedTuple):
-    """State of :func:`scale_by_adan` and :func:`scale_by_agr_adan`."""
-
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; updates so far.
-    # shape=(), dtype=jnp.int32; updates that the bias corrections count.
-    since_restart: jax.typing.ArrayLike
-    m: optax.Updates  # like the parameters; moment of the gradients.
-    v: optax.Updates  # like the parameters; moment of their differences.
-    n: optax.Updates  # like the parameters; second moment.
-    g: optax.Updates  # like the parameters; the previous raw gradient.
-
-
-def scale_by_adan(
-    b1: jax.typing.ArrayLike = 0.98,
-    b2: jax.typing.ArrayLike = 0.92,
-    b3: jax.typing.ArrayLike = 0.99,
-    eps: jax.typing.ArrayLike = 1e-8,
-    eps_root: jax.typing.ArrayLike = 0.0,
-    *,
-    restart: Restart | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Rescales updates by Adan as published.
-
-    The rule and the arguments are those of :func:`optaxmods.adan` without
-    learning rate and weight decay.
-
-    Args:
-      b1: decay rate of the moment of the gradients.
-      b2: decay rate of the moment of their differences.
-      b3: decay rate of the second moment.
-      eps: added to the denominator, outside the square root.
-      eps_root: added to the denominator, inside the square root.
-      restart: as in :func:`optaxmods.adan`.
-
-    Returns:
-      A :class:`optax.GradientTransformationExtraArgs` with the state
-      :class:`optaxmods.ScaleByAdanState`.
-
-    Raises:
-      ValueError: a number ``restart`` below 1.
-
-    Examples:
-      >>> import optax
-      >>> from optaxmods import scale_by_adan
-      >>> solver = optax.chain(
-      ...     scale_by_adan(b1=0.98), optax.scale_by_learning_rate(1e-3)
-      ... )
-    """
-    return scale_by_agr_adan(
-        b1, b2, b3, eps, eps_root, restart=restart, strength=0.0
-    )
-
-
-def scale_by_agr_adan(
-    b1: jax.typing.ArrayLike = 0.98,
-    b2: jax.typing.ArrayLike = 0.92,
-    b3: jax.typing.ArrayLike = 0.99,
-    eps: jax.typing.ArrayLike = 1e-8,
-    eps_root: jax.typing.ArrayLike = 0.0,
-    *,
-    restart: Restart | None = None,
-    strength: optax.ScalarOrSchedule = 1.0,
-    reduction_axes: ReductionAxes = None,
-    axis_name: AxisNames = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Rescales updates by Adan with AGR in the moments that see Psi(g).
-
-    The rule and the arguments are those of :func:`optaxmods.adan_agr` without
-    learning rate and weight decay.
-
-    Args:
-      b1: decay rate of the moment of the gradients.
-      b2: decay rate of the moment of their differences.
-      b3: decay rate of the second moment.
-      eps: added to the denominator, outside the square root.
-      eps_root: added to the denominator, inside the square root.
-      restart: as in :func:`optaxmods.adan`.
-      strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
-      reduction_axes: as in :func:`optaxmods.agr`.
-      axis_name: as in :func:`optaxmods.agr`.
-
-    Returns:
-      A :class:`optax.GradientTransformationExtraArgs` with the state
-      :class:`optaxmods.ScaleByAdanState`.
-
-    Raises:
-      ValueError: as :func:`optaxmods.agr`; a number ``restart`` below 1.
-
-    Examples:
-      >>> import optax
-      >>> from optaxmods import scale_by_agr_adan
-      >>> solver = optax.chain(
-      ...     scale_by_agr_adan(), optax.scale_by_learning_rate(1e-3)
-      ... )
-    """
-    strength = check_strength(strength)
-    check_restart(restart)
-
-    def init_fn(params: optax.Params) -> ScaleByAdanState:
-        matrix_groups(params, reduction_axes, axis_name)
-        return ScaleByAdanState(
-            count=jnp.zeros([], jnp.int32),
-            since_restart=jnp.zeros([], jnp.int32),
-            m=optax.tree.zeros_like(params),
-            v=optax.tree.zeros_like(params),
-            n=optax.tree.zeros_like(params),
-            g=optax.tree.zeros_like(params),
-        )
-
-    def update_fn(updates, state, params=None, **extra_args):
-        del params, extra_args
-        now = strength(state.count) if callable(strength) else strength
-        regularized = regularize(updates, now, reduction_axes, axis_name)
-        # Algorithm 1, with decay rates b = 1 - beta; d is the difference from
-        # the previous raw gradient, 0 in the first step.
-        first = state.since_restart == 0
-        d = _difference(regularized, state.g, first)
-        if regularized is updates:
-            raw_d = d
-        else:
-            raw_d = _difference(updates, state.g, first)
-        m = update_moment(regularized, updates, state.m, b1)
-        v = update_moment(d, updates, state.v, b2)
-        extrapolated = optax.tree.add_scale(updates, b2, raw_d)
-        n = optax.tree.update_moment_per_elem_norm(extrapolated, state.n, b3, 2)
-        count = optax.safe_increment(state.count)
-        since_restart = optax.safe_increment(state.since_restart)
-        numerator = optax.tree.add_scale(
-            optax.tree.bias_correction(m, b1, since_restart),
-            b2,
-            optax.tree.bias_correction(v, b2, since_restart),
-        )
-        scaled = jax.tree.map(
-            lambda u, n_hat: u / (jnp.sqrt(n_hat + eps_root) + eps),
-            numerator,
-            optax.tree.bias_correction(n, b3, since_restart),
-        )
-        new_state = ScaleByAdanState(
-            count=count,
-            since_restart=since_restart,
-            m=optax.tree.cast_like(m, state.m),
-            v=optax.tree.cast_like(v, state.v),
-            n=optax.tree.cast_like(n, state.n),
-            g=optax.tree.cast_like(updates, state.g),
-        )
-        if restart is not None:
-            new_state = _restarted(new_state, is_due(restart, count))
-        return returned_as_came(scaled, updates), new_state
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _difference(
-    updates: optax.Updates, previous: optax.Updates, first: jax.Array
-) -> optax.Updates:
-    return jax.tree.map(
-        lambda g, g_before: jnp.where(first, jnp.zeros_like(g), g - g_before),
-        updates,
-        previous,
-    )
-
-
-def _restarted(state: ScaleByAdanState, due: jax.Array) -> ScaleByAdanState:
-    """Algorithm 1, line 3: after the update, moments may start again."""
-    emptied = functools.partial(
-        jax.tree.map, lambda x: jnp.where(due, jnp.zeros_like(x), x)
-    )
-    # The previous gradient is dropped by since_restart = 0.
-    return state._replace(
-        since_restart=emptied(state.since_restart),
-        m=emptied(state.m),
-        v=emptied(state.v),
-        n=emptied(state.n),
-    )
+from optaxmods._restart import Restart
+from optaxmods._scale_by_adan import adan_moments
 
 
 def adan(
@@ -368,12 +184,12 @@ def adan_agr(
         else optax.add_decayed_weights(weight_decay, mask)
     )
     chain = optax.chain(
-        scale_by_agr_adan(
-            b1,
-            b2,
-            b3,
-            eps,
-            eps_root,
+        adan_moments(
+            b1=b1,
+            b2=b2,
+            b3=b3,
+            eps=eps,
+            eps_root=eps_root,
             restart=restart,
             strength=strength,
             reduction_axes=reduction_axes,
@@ -382,4 +198,4 @@ def adan_agr(
         decay,
         optax.scale_by_learning_rate(learning_rate),
     )
-    return returning_as_came(chain)
+    return returning_steps(chain)

@@ -5,20 +5,22 @@ Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._adamw_agr` and
 """
 
 import functools
-from typing import NamedTuple
+import numbers
+from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
-import optax.tree
 
 from optaxmods._axes import (
     AxisNames,
     MatrixGroup,
     ReductionAxes,
+    check_axes,
+    check_axis_names_are_bound,
     matrix_groups,
 )
+from optaxmods._dtypes import returned_as_came
 
 
 class AgrState(NamedTuple):
@@ -109,6 +111,7 @@ def agr(
       <https://arxiv.org/abs/2407.16944>`_, 2024
     """
     strength = check_strength(strength)
+    check_axes(reduction_axes, axis_name)
 
     def init_fn(params: optax.Params) -> AgrState | optax.EmptyState:
         matrix_groups(params, reduction_axes, axis_name)
@@ -119,7 +122,7 @@ def agr(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         if callable(strength):
-            now = strength(state.count)
+            now = strength_at(strength, state.count)
             state = AgrState(count=optax.safe_increment(state.count))
         else:
             now = strength
@@ -160,18 +163,51 @@ def agr_coefficients(
     return treedef.unflatten(
         _four_alpha(leaf, group) / 4
         if group.axes
-        else jnp.zeros_like(leaf, jnp.finfo(_wide_dtype(leaf)).dtype)
+        else jnp.zeros(jnp.shape(leaf), jnp.finfo(_wide_dtype(leaf)).dtype)
         for leaf, group in zip(leaves, groups, strict=True)
     )
 
 
 def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
-    """Returns a checked strength; only Python numbers can be checked."""
-    if not isinstance(strength, (int, float)):
+    """Returns a checked strength; the value of an array is not checked."""
+    if isinstance(strength, numbers.Real):
+        number = float(strength)
+        if not 0 <= number <= 1:
+            raise ValueError(f"strength must be in [0, 1], got {strength}.")
+        return number
+    if callable(strength) or _is_real_scalar(strength):
         return strength
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be in [0, 1], got {strength}.")
-    return float(strength)
+    raise ValueError(
+        "strength must be a number in [0, 1] or a schedule of the step count,"
+        f" got {strength!r}."
+    )
+
+
+def strength_at(
+    strength: optax.ScalarOrSchedule, count: jax.typing.ArrayLike
+) -> jax.typing.ArrayLike:
+    """The strength of one update."""
+    if not callable(strength):
+        return strength
+    now = strength(count)
+    if not isinstance(now, numbers.Real) and not _is_real_scalar(now):
+        raise ValueError(
+            "strength is a schedule that must return one real number for a"
+            f" step, but it returned {now!r}."
+        )
+    return now
+
+
+def _is_real_scalar(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return (
+        dtype is not None
+        and jnp.ndim(value) == 0
+        and (
+            jnp.issubdtype(dtype, jnp.floating)
+            or jnp.issubdtype(dtype, jnp.integer)
+        )
+    )
 
 
 def regularize(
@@ -182,6 +218,7 @@ def regularize(
 ) -> optax.Updates:
     """Psi of every weight matrix, in float32 or wider; other leaves as is."""
     groups = matrix_groups(updates, reduction_axes, axis_name)
+    check_axis_names_are_bound(groups)
     if isinstance(strength, float) and strength == 0:
         return updates
     full = isinstance(strength, float) and strength == 1
@@ -190,27 +227,6 @@ def regularize(
         _psi(leaf, None if full else strength, group) if group.axes else leaf
         for leaf, group in zip(leaves, groups, strict=True)
     )
-
-
-def returned_as_came(
-    updates: optax.Updates, came: optax.Updates
-) -> optax.Updates:
-    """Casts to the incoming dtypes; tree and shapes must be equal."""
-    updates = optax.tree.cast_like(updates, came)
-    chex.assert_trees_all_equal_shapes_and_dtypes(updates, came)
-    return updates
-
-
-def returning_as_came(
-    tx: optax.GradientTransformationExtraArgs,
-) -> optax.GradientTransformationExtraArgs:
-    """Keeps a chain's updates in their dtypes; decay and rate promote them."""
-
-    def update_fn(updates, state, params=None, **extra_args):
-        transformed, state = tx.update(updates, state, params, **extra_args)
-        return returned_as_came(transformed, updates), state
-
-    return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
 def update_moment(
@@ -237,10 +253,21 @@ def _psi(
     strength: jax.typing.ArrayLike | None,
     group: MatrixGroup,
 ) -> jax.Array:
-    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
+    """Eq. 1, formed in the wide dtype; None is s = 1."""
+    if strength is not None:
+        real = jnp.finfo(_wide_dtype(gradient)).dtype
+        strength = jnp.asarray(strength).astype(real)
+    return _damp(gradient, strength, group)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _damp(
+    gradient: jax.Array, strength: jax.Array | None, group: MatrixGroup
+) -> jax.Array:
+    """Eq. 1 as g (1 - s alpha)."""
     damping = _four_alpha(gradient, group)
     if strength is not None:
-        damping = jnp.asarray(strength).astype(damping.dtype) * damping
+        damping = strength * damping
     kept = (4 - damping) / 4
     # A lone entry's alpha is 1 up to rounding; its Psi is 0, never of the
     # other sign.
@@ -249,19 +276,39 @@ def _psi(
     return gradient.astype(_wide_dtype(gradient)) * kept  # Eq. 1
 
 
+@_damp.defjvp
+def _damp_jvp(group: MatrixGroup, primals, tangents):
+    """The derivative of Eq. 1 without a division by the sum.
+
+    The quotient rule's 1 / sum^2 overflows or is 0 / 0 where the derivative
+    itself is bounded: with u = g / |g|,
+
+        dPsi = (1 - s alpha) dg - s alpha u Re(conj(u) dg)
+            + s alpha^2 u sum(Re(conj(u) dg)) - alpha g ds.
+
+    It is taken to be dg at an all-zero matrix, where there is none.
+    """
+    gradient, strength = primals
+    tangent, strength_tangent = tangents
+    wide = _wide_dtype(gradient)
+    alpha = _four_alpha(gradient, group) / 4
+    s = 1.0 if strength is None else strength
+    unit, tangent = jnp.sign(gradient.astype(wide)), tangent.astype(wide)
+    along = jnp.real(jnp.conj(unit) * tangent)
+    total = _matrix_sum(along, group)
+    moved = tangent - s * alpha * (tangent + unit * (along - alpha * total))
+    if strength is not None:
+        moved = moved - strength_tangent * alpha * gradient.astype(wide)
+    return _damp(gradient, strength, group), moved
+
+
 def _four_alpha(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
     """Eq. 2 times 4, at both ends of the float range and free of copies."""
     # XLA's CPU backend writes |g| to memory where the reduction and the
     # elementwise pass share it (2.2-2.4x a step of AdamW). The barrier makes
     # them two expressions; it costs no copy.
     operand = jax.lax.optimization_barrier(gradient)
-    total = jnp.sum(
-        jnp.abs(operand.astype(_wide_dtype(gradient))),
-        axis=group.axes,
-        keepdims=len(group.axes) < gradient.ndim,
-    )
-    if group.axis_names:
-        total = jax.lax.psum(total, group.axis_names)
+    total = _matrix_sum(jnp.abs(operand.astype(_wide_dtype(gradient))), group)
     magnitude = jnp.abs(gradient.astype(_wide_dtype(gradient)))
     if jnp.iscomplexobj(gradient):
         # |g| of a finite complex number can overflow, and inf * 0 is nan.
@@ -274,5 +321,17 @@ def _four_alpha(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
     return magnitude * (4 / jnp.maximum(total, smallest))  # Eq. 2
 
 
-def _wide_dtype(gradient: jax.Array) -> jnp.dtype:
-    return jnp.promote_types(gradient.dtype, jnp.float32)
+def _matrix_sum(entries: jax.Array, group: MatrixGroup) -> jax.Array:
+    total = jnp.sum(
+        entries,
+        axis=group.axes,
+        keepdims=len(group.axes) < entries.ndim,
+    )
+    return jax.lax.psum(total, group.axis_names) if group.axis_names else total
+
+
+def _wide_dtype(gradient: jax.typing.ArrayLike) -> jnp.dtype:
+    dtype = jnp.result_type(gradient)
+    if not jnp.issubdtype(dtype, jnp.inexact) or jnp.finfo(dtype).bits < 32:
+        return jnp.dtype(jnp.float32)
+    return dtype

@@ -9,11 +9,11 @@ module turns the users' ``reduction_axes`` and ``axis_name`` into one
 
 from collections.abc import Callable, Hashable
 import math
+import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 Axes = tuple[int, ...]
@@ -56,16 +56,39 @@ def matrix_groups(
             continue
         names = _splitting_names(leaf, _leaf_axis_names(path, names_of))
         shards = math.prod(_mesh_axis_size(name) for name in names)
-        axes = _leaf_axes(path, np.shape(leaf), shards, axes_of)
+        axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
         groups.append(MatrixGroup(axes, names if axes else ()))
     return groups
+
+
+def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
+    """Checks the arguments' form, as far as it shows without a tree."""
+    for argument, is_entry, name in (
+        (reduction_axes, _is_axes, "reduction_axes"),
+        (axis_name, _is_axis_names, "axis_name"),
+    ):
+        if not callable(argument):
+            _rule(argument, (), is_entry, name)
+
+
+def check_axis_names_are_bound(groups: list[MatrixGroup]) -> None:
+    """Raises a sentence where jax.lax.psum would fail without one."""
+    for name in dict.fromkeys(name for _, names in groups for name in names):
+        if not _is_bound(name):
+            raise ValueError(
+                f"axis_name names {name!r}, which is no manual mesh axis here;"
+                " it is for use inside jax.shard_map over that axis: correct"
+                " the name, or leave axis_name out under plain jit."
+            )
 
 
 class _Rule(NamedTuple):
     """One entry for all leaves, or entries by key path."""
 
+    argument: str
     shared: Any
-    by_path: dict[tuple[str, ...], Any] | None
+    by_path: dict[tuple[str, ...], Any] | None = None
+    by_bare_path: dict[tuple[str, ...], Any] | None = None
 
 
 def _rule(
@@ -75,9 +98,10 @@ def _rule(
     name: str,
 ) -> _Rule:
     entries = argument(tree) if callable(argument) else argument
-    if entries is None or entries == "all" or is_entry(entries):
-        return _Rule(entries, None)
-    by_path = {}
+    is_all = isinstance(entries, str) and entries == "all"
+    if entries is None or is_all or is_entry(entries):
+        return _Rule(name, entries)
+    by_path, by_bare_path = {}, {}
     leaves = jax.tree_util.tree_leaves_with_path(entries, is_leaf=is_entry)
     for path, entry in leaves:
         if not is_entry(entry):
@@ -86,7 +110,8 @@ def _rule(
                 f"{name} holds {entry!r}{at}; pass {_FORMS[name]}."
             )
         by_path[_key_names(path)] = entry
-    return _Rule(None, by_path)
+        by_bare_path[_key_names(_bare(path))] = entry
+    return _Rule(name, None, by_path, by_bare_path)
 
 
 _FORMS = {
@@ -104,7 +129,7 @@ _FORMS = {
 def _is_axes(entry: Any) -> bool:
     # A NamedTuple is a container, not an entry.
     return type(entry) is tuple and all(
-        isinstance(axis, (int, np.integer)) and not isinstance(axis, bool)
+        isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
         for axis in entry
     )
 
@@ -120,7 +145,7 @@ def _leaf_axes(
 ) -> Axes:
     """The axes of one leaf, non-negative, with a group of several entries."""
     entry = rule.shared if rule.by_path is None else _entry(path, rule)
-    if entry is None or entry == "all":
+    if entry is None or isinstance(entry, str):
         several = math.prod(shape) * shards > 1
         matrix = entry == "all" or len(shape) >= 2
         return tuple(range(len(shape))) if several and matrix else ()
@@ -159,30 +184,36 @@ def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
 
 def _entry(path: Any, rule: _Rule) -> Any:
     assert rule.by_path is not None
-    names = _key_names(path)
-    if names not in rule.by_path:
-        known = ", ".join("/".join(known) for known in rule.by_path) or "none"
-        raise ValueError(
-            f"No entry for the leaf {'/'.join(names)} in the tree passed as"
-            f" reduction_axes or axis_name (it has: {known}); add one, () to"
-            " leave the leaf alone."
-        )
-    return rule.by_path[names]
-
-
-def _key_names(path: Any) -> tuple[str, ...]:
-    """A path that plain dicts, flax boxes and nnx states share."""
-    return tuple(
-        jax.tree_util.keystr((key,), simple=True)
-        for key in path
-        # The attribute that a box (nnx.Param, nn.Partitioned) keeps its
-        # array in is no part of the parameter's name.
-        if not _is_box_attribute(key)
+    assert rule.by_bare_path is not None
+    for known, names in (
+        (rule.by_path, _key_names(path)),
+        (rule.by_bare_path, _key_names(_bare(path))),
+    ):
+        if names in known:
+            return known[names]
+    known = ", ".join("/".join(names) for names in rule.by_path) or "none"
+    raise ValueError(
+        f"No entry for the leaf {_label(path)} in the tree passed as"
+        f" {rule.argument} (it has: {known}); add one, () to leave the leaf"
+        " alone."
     )
 
 
-def _is_box_attribute(key: Any) -> bool:
-    return isinstance(key, jax.tree_util.GetAttrKey) and key.name == "value"
+def _key_names(path: Any) -> tuple[str, ...]:
+    """A path that dictionaries, lists and attributes share."""
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _bare(path: Any) -> Any:
+    """Drops the attribute in which a box keeps its array.
+
+    For nnx.Param and nn.Partitioned it is no part of the parameter's name. A
+    NamedTuple may have a field of that name, so full paths go first.
+    """
+    path = tuple(path)
+    while path and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return path
 
 
 def _label(path: Any) -> str:
@@ -190,10 +221,16 @@ def _label(path: Any) -> str:
 
 
 def _mesh_axis_size(name: Hashable) -> int:
+    # init outside shard_map sees whole matrices.
+    return jax.lax.axis_size(name) if _is_bound(name) else 1
+
+
+def _is_bound(name: Hashable) -> bool:
     try:
-        return jax.lax.axis_size(name)
-    except NameError:  # init outside shard_map sees whole matrices.
-        return 1
+        jax.lax.axis_size(name)
+    except NameError:
+        return False
+    return True
 
 
 def _splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
@@ -207,12 +244,9 @@ def _splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
 
 
 def _may_split(leaf: Any, name: str) -> bool:
-    if not isinstance(leaf, jax.Array):
+    if not isinstance(leaf, jax.Array) or not _is_bound(name):
         return True
-    try:
-        tracked = _varying_axes(jax.lax.axis_index(name))
-    except NameError:
-        return True
+    tracked = _varying_axes(jax.lax.axis_index(name))
     return not tracked or name in _varying_axes(leaf)
 
 

@@ -46,9 +46,10 @@ def add_proximal_decay(
         wd = _current(weight_decay, state)
 
         def decayed(u: jax.Array, theta: jax.Array) -> jax.Array:
-            wide = jnp.promote_types(u.dtype, jnp.float32)
-            shrunk = (u.astype(wide) + wd * theta) / (1 + lr * wd)
-            return shrunk.astype(u.dtype)
+            dtype = jnp.result_type(u, theta)
+            wide = jnp.promote_types(dtype, jnp.float32)
+            decay = wd * theta.astype(wide)
+            return ((u.astype(wide) + decay) / (1 + lr * wd)).astype(dtype)
 
         return jax.tree.map(decayed, updates, params), _advanced(state)
 

@@ -1,6 +1,7 @@
 """The restart condition of Adan: a period or a predicate, traced."""
 
 from collections.abc import Callable
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,25 @@ Restart = int | Callable[[jax.Array], jax.typing.ArrayLike]
 
 
 def check_restart(restart: Restart | None) -> None:
-    """Only Python numbers can be checked before tracing."""
-    if isinstance(restart, (bool, float)) or (
-        isinstance(restart, int) and restart < 1
-    ):
+    """Refuses what is no period and no predicate, before any tracing."""
+    if restart is None or callable(restart):
+        return
+    dtype = getattr(restart, "dtype", None)
+    if dtype == jnp.bool_:  # What optax.inject_hyperparams makes of one.
         raise ValueError(
-            "restart must be a period of at least 1 step, an int, or a"
-            f" predicate of the step count, got {restart}."
+            "restart is a boolean array; pass a period or a predicate, and"
+            " with optax.inject_hyperparams name a predicate in static_args."
         )
+    is_number = isinstance(restart, numbers.Integral)
+    if is_number and restart >= 1 and not isinstance(restart, bool):
+        return
+    is_array = dtype is not None and jnp.issubdtype(dtype, jnp.integer)
+    if is_array and not is_number and jnp.ndim(restart) == 0:
+        return
+    raise ValueError(
+        "restart must be a period of at least 1 step, an int, or a predicate"
+        f" of the number of updates done, got {restart!r}."
+    )
 
 
 def is_due(restart: Restart, count: jax.typing.ArrayLike) -> jax.Array:
@@ -25,10 +37,4 @@ def is_due(restart: Restart, count: jax.typing.ArrayLike) -> jax.Array:
     count = jnp.asarray(count)
     if callable(restart):
         return jnp.asarray(restart(count))
-    # What optax.inject_hyperparams makes of a predicate.
-    if jnp.issubdtype(jnp.result_type(restart), jnp.bool_):
-        raise ValueError(
-            "restart is a boolean array; pass a period or a predicate, and"
-            " with optax.inject_hyperparams name a predicate in static_args."
-        )
     return count % restart == 0

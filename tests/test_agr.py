@@ -1,5 +1,7 @@
 """The operator Psi: the paper's facts, and every trap of floating point."""
 
+import functools
+
 from conftest import enable_x64
 import hypothesis
 from hypothesis import strategies as st
@@ -160,6 +162,13 @@ def test_uniform_matrix_shrinks_by_one_over_its_size(count):
     np.testing.assert_allclose(psi, -3.0 * (1 - 1 / count), rtol=1e-6)
 
 
+def test_a_small_entry_beside_a_large_one():
+    # alpha of the large one is 0.9995: near 1, and no rounding of it.
+    gradient = np.array([[1.0, 5e-4]])
+    psi = apply(jnp.asarray(gradient, jnp.float32))
+    np.testing.assert_allclose(psi, reference.psi(gradient), rtol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_lone_entry_becomes_exactly_zero(dtype):
     generator = np.random.default_rng(0)
@@ -271,20 +280,43 @@ def test_a_number_keeps_agr_stateless():
     assert isinstance(state, optax.EmptyState)
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
-@pytest.mark.parametrize(
+every_factory = pytest.mark.parametrize(
     "factory",
     [
         optaxmods.agr,
         optaxmods.scale_by_agr_adam,
-        lambda strength: optaxmods.adamw_agr(1e-3, strength=strength),
+        functools.partial(optaxmods.adamw_agr, 1e-3),
         optaxmods.scale_by_agr_adan,
-        lambda strength: optaxmods.adan_agr(1e-3, strength=strength),
+        functools.partial(optaxmods.adan_agr, 1e-3),
     ],
+)
+
+
+@every_factory
+@pytest.mark.parametrize(
+    "strength", [-0.1, 1.5, float("nan"), np.float32(1.5), np.int64(2)]
 )
 def test_strength_outside_the_unit_interval(factory, strength):
     with pytest.raises(ValueError, match=r"strength must be in \[0, 1\]"):
         factory(strength=strength)
+
+
+@every_factory
+@pytest.mark.parametrize(
+    "strength", ["0.5", None, 0.5j, [0.5], np.ones(2), jnp.bool_(True)]
+)
+def test_strength_that_is_no_real_number(factory, strength):
+    with pytest.raises(ValueError, match="strength must be a number in"):
+        factory(strength=strength)
+
+
+@every_factory
+def test_a_schedule_that_returns_no_real_number(factory):
+    tx = factory(strength=lambda step: jnp.ones(2))
+    gradient = jnp.ones((2, 2))
+    state = tx.init(gradient)
+    with pytest.raises(ValueError, match="must return one real number"):
+        jax.eval_shape(tx.update, gradient, state, gradient)
 
 
 def test_coefficients_mirror_the_tree():
@@ -301,16 +333,36 @@ def test_coefficients_mirror_the_tree():
     np.testing.assert_allclose(everywhere["b"], 1 / 3, rtol=1e-6)
 
 
-def test_gradients_flow_through():
-    weights = jnp.array([[0.5, -2.0], [1.5, 0.25]])
-    jacobian = jax.jacobian(apply)(weights)
-    step = 1e-6
-    want = np.zeros((2, 2, 2, 2))
-    for index in np.ndindex(2, 2):
-        shift = np.zeros((2, 2))
-        shift[index] = step
-        g = np.asarray(weights, np.float64)
-        want[(..., *index)] = (
-            reference.psi(g + shift) - reference.psi(g - shift)
-        ) / (2 * step)
-    np.testing.assert_allclose(jacobian, want, atol=1e-5)
+def test_leaves_that_are_no_jax_arrays():
+    # NumPy's float64 is a float32 in JAX without 64 bits.
+    kernel = np.array([[3.0, -1.0]])
+    updates = {"kernel": kernel, "scale": 2.0}
+    for psi in (apply(updates), jax.jit(apply)(updates)):
+        assert psi["kernel"].dtype == jnp.float32
+        np.testing.assert_allclose(psi["kernel"], reference.psi(kernel))
+        assert psi["scale"] == 2.0
+    alpha = optaxmods.agr_coefficients(updates)
+    np.testing.assert_allclose(alpha["kernel"], reference.alpha(kernel))
+    assert alpha["scale"] == 0.0
+
+
+def test_float8():
+    gradient = jnp.array([[2.0, -1.0], [4.0, 1.0]], jnp.float8_e4m3fn)
+    psi = apply(gradient)
+    assert psi.dtype == gradient.dtype
+    want = jnp.asarray(reference.psi(np.asarray(gradient, float)), psi.dtype)
+    np.testing.assert_array_equal(psi.astype(float), want.astype(float))
+    assert optaxmods.agr_coefficients(gradient).dtype == jnp.float32
+
+
+def test_gradients_of_integers():
+    # jax.grad(..., allow_int=True) gives float0 for integer parameters.
+    updates = {
+        "steps": np.zeros((2, 2), jax.dtypes.float0),
+        "kernel": jnp.ones((2, 2)),
+    }
+    psi = apply(updates)
+    assert psi["steps"].dtype == jax.dtypes.float0
+    np.testing.assert_allclose(psi["kernel"], 0.75)
+    alpha = optaxmods.agr_coefficients(updates)
+    np.testing.assert_array_equal(alpha["steps"], 0.0)

@@ -1,5 +1,7 @@
 """reduction_axes and axis_name in all their forms, and their errors."""
 
+from typing import Any, NamedTuple
+
 from flax import linen as nn
 from flax import nnx
 import jax
@@ -171,12 +173,25 @@ def test_linen_boxes():
     np.testing.assert_allclose(psi["dense"]["kernel"].value, 0.5, rtol=1e-6)
 
 
+class Attention(NamedTuple):
+    query: Any
+    key: Any
+    value: Any
+
+
 def test_a_parameter_named_value_is_no_box():
-    updates = {
+    updates = Attention(*[jnp.ones((2, 4)) for _ in range(3)])
+    psi = apply(updates, Attention(query=(0, 1), key=(), value=(0,)))
+    np.testing.assert_allclose(psi.query, 0.875, rtol=1e-6)
+    np.testing.assert_array_equal(psi.key, 1.0)
+    np.testing.assert_allclose(psi.value, 0.5, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"leaf value in .* reduction_axes"):
+        apply(updates, {"query": (), "key": ()})
+    layered = {
         "value": {"kernel": jnp.ones((2, 2))},
         "kernel": jnp.ones((2, 4)),
     }
-    psi = apply(updates, {"value": {"kernel": (1,)}, "kernel": (0, 1)})
+    psi = apply(layered, {"value": {"kernel": (1,)}, "kernel": (0, 1)})
     np.testing.assert_allclose(psi["value"]["kernel"], 0.5, rtol=1e-6)
     np.testing.assert_allclose(psi["kernel"], 0.875, rtol=1e-6)
 
@@ -202,6 +217,15 @@ ERRORS = {
     "an int": (1, r"reduction_axes holds 1; pass"),
     "booleans": ((True, False), r"reduction_axes holds True"),
 }
+
+
+@pytest.mark.parametrize("case", ["a list", "another word", "an int"])
+def test_errors_that_need_no_tree_come_first(case):
+    argument, message = ERRORS[case]
+    with pytest.raises(ValueError, match=message):
+        optaxmods.scale_by_agr_adan(reduction_axes=argument)
+    with pytest.raises(ValueError, match="axis_name holds"):
+        optaxmods.agr(axis_name={"layers": 0})
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -230,9 +254,9 @@ def test_a_group_of_one_entry_is_an_error_with_the_path():
 
 def test_axis_name_errors():
     with pytest.raises(ValueError, match=r"axis_name holds 0 at layers"):
-        optaxmods.agr(axis_name={"layers": 0}).init(make_updates())
+        optaxmods.agr(axis_name=lambda _: {"layers": 0}).init(make_updates())
     names = {"layers": {"kernel": "data"}}
-    with pytest.raises(ValueError, match="leaf head/bias"):
+    with pytest.raises(ValueError, match=r"leaf head/bias .* as axis_name"):
         optaxmods.agr(axis_name=names).init(make_updates())
 
 

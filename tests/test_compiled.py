@@ -12,14 +12,14 @@ import optaxmods
 SHAPE = (512, 512)
 
 
-def full_size_results(tx, dtype):
+def full_size_results(tx):
     """The arrays of a matrix' size that a donated step writes to memory."""
 
     def step(params, state, gradient):
         updates, state = tx.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
-    matrix = jax.ShapeDtypeStruct(SHAPE, dtype)
+    matrix = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
     state = jax.eval_shape(tx.init, matrix)
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(matrix, state, matrix)
     entry = compiled.compile().as_text().split("ENTRY")[1]
@@ -28,6 +28,10 @@ def full_size_results(tx, dtype):
     return sorted(kind for kind in results if kind != "parameter")
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 10, 2),
+    reason="XLA before jaxlib 0.10.2 writes |g| to memory whatever it is told",
+)
 @pytest.mark.parametrize(
     ("ours", "plain"),
     [
@@ -39,9 +43,7 @@ def full_size_results(tx, dtype):
 def test_agr_writes_no_matrix_of_its_own(ours, plain):
     # Sharing |g| between the reduction and the damping writes it to memory:
     # 2.2 to 2.4 times the plain step.
-    assert full_size_results(ours, jnp.float32) == full_size_results(
-        plain, jnp.float32
-    )
+    assert full_size_results(ours) == full_size_results(plain)
 
 
 def test_a_number_0_costs_nothing():

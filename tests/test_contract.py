@@ -7,23 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.tree
 import pytest
-from transformations import TRANSFORMATIONS, make_params, make_updates
+from transformations import TRANSFORMATIONS, make_params, make_updates, steps
 
 import optaxmods
 
 every_transformation = pytest.mark.parametrize("name", TRANSFORMATIONS)
-
-
-def steps(tx, params, count=4, start=0, jit=True):
-    """The parameters and the state after a few steps."""
-    update = jax.jit(tx.update) if jit else tx.update
-    state = tx.init(params)
-    for step in range(start, start + count):
-        updates, state = update(make_updates(params, step), state, params)
-        params = optax.apply_updates(params, updates)
-    return params, state
 
 
 @every_transformation
@@ -46,8 +35,7 @@ def test_the_update_returns_what_came(name, dtype):
     )
 
 
-# optax.adamw in the chain promotes such updates.
-@pytest.mark.parametrize("name", sorted(set(TRANSFORMATIONS) - {"chain"}))
+@every_transformation
 @pytest.mark.parametrize(
     ("dtype", "params_dtype"), [("bfloat16", "float32"), ("float32", "float16")]
 )
@@ -59,8 +47,23 @@ def test_gradients_of_another_dtype_than_the_parameters(
     tx = TRANSFORMATIONS[name]()
     state = tx.init(params)
     returned, after = tx.update(updates, state, params)
-    chex.assert_trees_all_equal_shapes_and_dtypes(returned, updates)
-    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    # A finished step is as wide as the parameters that it moves.
+    is_step = "scale_by" not in name and not name.startswith("agr")
+    like = make_params("float32") if is_step else updates
+    chex.assert_trees_all_equal_shapes_and_dtypes(returned, like)
+    if name != "chain":  # The first moment of optax.adamw widens.
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("factory", [optaxmods.adamw_agr, optaxmods.adan])
+def test_narrow_gradients_lose_no_small_step(factory, dtype):
+    params = {"kernel": jnp.ones((2, 3))}
+    narrow = jax.tree.map(lambda p: p.astype(dtype), params)
+    # In float16 a step of 1e-9 would be 0.
+    tx = factory(1e-9, weight_decay=0.0)
+    updates, _ = tx.update(narrow, tx.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -1e-9, rtol=0.2)
 
 
 @pytest.mark.parametrize(
@@ -166,160 +169,6 @@ def test_unknown_extra_arguments_are_ignored(name):
     state = tx.init(params)
     with_extras = tx.update(params, state, params, value=1.0, unknown="word")
     chex.assert_trees_all_equal(with_extras, tx.update(params, state, params))
-
-
-@every_transformation
-def test_masked(name):
-    params = make_params()
-    mask = jax.tree.map(lambda leaf: leaf.ndim == 2, params)
-    tx = TRANSFORMATIONS[name]()
-    masked = optax.masked(tx, mask)
-    updates = make_updates(params)
-    ours, _ = masked.update(updates, masked.init(params), params)
-    all_of_it, _ = tx.update(updates, tx.init(params), params)
-    want = jax.tree.map(
-        lambda masked, inside, outside: inside if masked else outside,
-        mask,
-        all_of_it,
-        updates,
-    )
-    chex.assert_trees_all_close(ours, want, rtol=1e-6)
-
-
-@every_transformation
-def test_partition(name):
-    params = make_params()
-    labels = {"dense": "ours", "stack": "frozen", "scale": "ours"}
-    tx = TRANSFORMATIONS[name]()
-    partitioned = optax.partition(
-        {"ours": tx, "frozen": optax.set_to_zero()}, labels
-    )
-    updates = make_updates(params)
-    got, _ = partitioned.update(updates, partitioned.init(params), params)
-    want, _ = tx.update(updates, tx.init(params), params)
-    chex.assert_trees_all_close(got["dense"], want["dense"], rtol=1e-6)
-    chex.assert_trees_all_equal(
-        got["stack"], jax.tree.map(jnp.zeros_like, params["stack"])
-    )
-
-
-@every_transformation
-def test_named_chain_and_state_access(name):
-    params = make_params()
-    tx = TRANSFORMATIONS[name]()
-    named = optax.named_chain(("ours", tx), ("rate", optax.scale(-1.0)))
-    updates = make_updates(params)
-    got, state = named.update(updates, named.init(params), params)
-    want, inner = tx.update(updates, tx.init(params), params)
-    chex.assert_trees_all_close(got, jax.tree.map(jnp.negative, want))
-    chex.assert_trees_all_equal(state["ours"], inner)
-
-
-@every_transformation
-def test_multi_steps_sees_the_accumulated_gradient(name):
-    params = make_params()
-    tx = TRANSFORMATIONS[name]()
-    accumulating = optax.MultiSteps(tx, every_k_schedule=2)
-    parts = [make_updates(params, seed) for seed in (0, 1)]
-    state = accumulating.init(params)
-    for part in parts:
-        got, state = accumulating.update(part, state, params)
-    mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
-    want, _ = tx.update(mean, tx.init(params), params)
-    chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-7)
-
-
-@every_transformation
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_apply_if_finite(name, bad):
-    params = make_params()
-    guarded = optax.apply_if_finite(TRANSFORMATIONS[name](), 3)
-    state = guarded.init(params)
-    broken = make_updates(params)
-    broken["dense"]["kernel"] = broken["dense"]["kernel"].at[0, 0].set(bad)
-    updates, after = guarded.update(broken, state, params)
-    chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, updates))
-    assert after.total_notfinite == 1
-    chex.assert_trees_all_equal(after.inner_state, state.inner_state)
-
-
-@every_transformation
-def test_map_params_finds_the_moments(name):
-    params = make_params()
-    tx = TRANSFORMATIONS[name]()
-    state = tx.init(params)
-    marked = optax.tree.map_params(
-        tx, lambda leaf: -1, state, transform_non_params=lambda leaf: 1
-    )
-    for leaf, mark in zip(
-        jax.tree.leaves(state), jax.tree.leaves(marked), strict=True
-    ):
-        is_count = leaf.dtype == jnp.int32
-        assert mark == (1 if is_count else -1)
-
-
-HYPERPARAMETERS = {
-    "agr": (optaxmods.agr, {"strength": 0.5}),
-    "scale_by_agr_adam": (
-        optaxmods.scale_by_agr_adam,
-        {"b1": 0.8, "b2": 0.9, "eps": 1e-4, "eps_root": 1e-4, "strength": 0.5},
-    ),
-    "adamw_agr": (
-        optaxmods.adamw_agr,
-        {"learning_rate": 1e-2, "weight_decay": 0.1, "strength": 0.5},
-    ),
-    "scale_by_adan": (
-        optaxmods.scale_by_adan,
-        {"b1": 0.8, "b2": 0.7, "b3": 0.9, "eps": 1e-4, "restart": 2},
-    ),
-    "adan": (
-        optaxmods.adan,
-        {"learning_rate": 1e-2, "weight_decay": 0.1, "restart": 3},
-    ),
-    "adan decoupled": (
-        optaxmods.adan,
-        {"learning_rate": 1e-2, "weight_decay": 0.1, "proximal": False},
-    ),
-    "scale_by_agr_adan": (optaxmods.scale_by_agr_adan, {"strength": 0.5}),
-    "adan_agr": (
-        optaxmods.adan_agr,
-        {"learning_rate": 1e-2, "weight_decay": 0.1, "strength": 0.0},
-    ),
-}
-
-
-@pytest.mark.parametrize("case", HYPERPARAMETERS)
-def test_inject_hyperparams(case):
-    factory, arguments = HYPERPARAMETERS[case]
-    injected = optax.inject_hyperparams(factory)(**arguments)
-    params = make_params()
-    got, state = steps(injected, params)
-    want, _ = steps(factory(**arguments), params)
-    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-6)
-    numbers = {k for k, v in arguments.items() if not isinstance(v, bool)}
-    assert numbers <= set(state.hyperparams)
-    # And a changed number is used.
-    if "strength" in arguments:
-        state.hyperparams["strength"] = jnp.float32(1.0)
-        full, _ = injected.update(make_updates(params), state, params)
-        state.hyperparams["strength"] = jnp.float32(0.0)
-        none, _ = injected.update(make_updates(params), state, params)
-        difference = full["dense"]["kernel"] - none["dense"]["kernel"]
-        assert np.abs(difference).max() > 0
-
-
-def test_inject_hyperparams_with_schedules():
-    schedules = {"learning_rate": decreasing_rate, "strength": decreasing_rate}
-    params = make_params()
-    got, _ = steps(
-        optax.inject_hyperparams(optaxmods.adan_agr)(**schedules), params
-    )
-    want, _ = steps(optaxmods.adan_agr(**schedules), params)
-    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-6)
-
-
-def decreasing_rate(step):
-    return 0.1 / (1 + step)
 
 
 CONTRACT = {

@@ -10,10 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-# The oldest supported dependencies are tested without those of benchmarks.
-pytest.importorskip("matplotlib")
-pytest.importorskip("rich")
-
 from benchmarks import __main__ as command_line
 from benchmarks import data, models, report, train
 from benchmarks.studies import digits_demo

@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 import numpy as np
 import optax
 import pytest
+import reference
 from transformations import TRANSFORMATIONS
 
 import optaxmods
@@ -90,15 +91,24 @@ def test_same_numbers_and_shardings(name, axis_type):
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("reduction_axes", [None, "all", (-2, -1)])
-def test_only_scalars_travel(axis_type, reduction_axes):
+@pytest.mark.parametrize(
+    "tx",
+    [
+        optaxmods.agr(),
+        optaxmods.agr(reduction_axes="all"),
+        optaxmods.agr(reduction_axes=(-2, -1)),
+        optaxmods.adamw_agr(1e-3),
+        optaxmods.adan_agr(1e-3, weight_decay=0.1),
+    ],
+    ids=["default", "all", "stacked", "adamw_agr", "adan_agr"],
+)
+def test_only_scalars_travel(axis_type, tx):
     # A reshape makes the partitioner gather whole gradients.
-    tx = optaxmods.agr(reduction_axes=reduction_axes)
     mesh = make_mesh(axis_type)
     with jax.set_mesh(mesh):
         sharded = shard(make_params(), mesh)
         compiled = jax.jit(
-            lambda updates: tx.update(updates, tx.init(updates))[0]
+            lambda updates: tx.update(updates, tx.init(updates), updates)[0]
         ).lower(sharded)
         text = compiled.compile().as_text()
     assert not re.search(r"all-gather|all-to-all|collective-permute", text)
@@ -215,3 +225,68 @@ def test_init_outside_shard_map_sees_whole_matrices():
     params = {"kernel": jnp.ones((8, 2))}
     state = tx.init(params)
     assert state.mu["kernel"].shape == (8, 2)
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_an_axis_name_that_no_mesh_has(check_vma):
+    params = {"fsdp": make_params()["fsdp"]}
+    tx = optaxmods.agr(axis_name="dta")
+    step = jax.shard_map(
+        lambda params: tx.update(params, tx.init(params))[0],
+        mesh=make_mesh(AxisType.Auto),
+        in_specs=(P("data"),),
+        out_specs=P("data"),
+        check_vma=check_vma,
+    )
+    with pytest.raises(ValueError, match="axis_name names 'dta'"):
+        jax.eval_shape(step, params)
+    # Nor is there one outside shard_map.
+    with pytest.raises(ValueError, match="axis_name names 'dta'"):
+        tx.update(params, tx.init(params))
+
+
+def test_replicas_are_averaged_first():
+    # AGR is not linear: the mean of regularized gradients is another one.
+    generator = np.random.default_rng(3)
+    gradients = jnp.asarray(generator.standard_cauchy((8, 4, 3)), jnp.float32)
+    tx = optaxmods.agr()
+
+    def run(average_first):
+        def step(gradient):
+            gradient = gradient[0]
+            if average_first:
+                gradient = jax.lax.pmean(gradient, "data")
+            psi, _ = tx.update(gradient, tx.init(gradient))
+            return psi if average_first else jax.lax.pmean(psi, "data")
+
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+        mapped = jax.shard_map(
+            step, mesh=mesh, in_specs=(P("data"),), out_specs=P()
+        )
+        return np.asarray(jax.jit(mapped)(gradients))
+
+    mean = np.asarray(gradients, np.float64).mean(axis=0)
+    want = reference.psi(mean)
+    np.testing.assert_allclose(run(average_first=True), want, rtol=1e-4)
+    assert np.abs(run(average_first=False) - want).max() > 0.1
+
+
+def test_derivatives_sum_over_the_shards():
+    generator = np.random.default_rng(4)
+    gradient = jnp.asarray(generator.standard_normal((8, 4)), jnp.float32)
+    tangent = jnp.asarray(generator.standard_normal((8, 4)), jnp.float32)
+
+    def push(tx, gradient, tangent):
+        apply = lambda g: tx.update(g, tx.init(g))[0]  # noqa: E731
+        return jax.jvp(apply, (gradient,), (tangent,))[1]
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    mapped = jax.shard_map(
+        functools.partial(push, optaxmods.agr(axis_name="data")),
+        mesh=mesh,
+        in_specs=(P("data"), P("data")),
+        out_specs=P("data"),
+    )
+    got = jax.jit(mapped)(gradient, tangent)
+    want = push(optaxmods.agr(), gradient, tangent)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

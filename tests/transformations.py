@@ -56,3 +56,13 @@ def make_updates(params, seed=0):
         jax.random.normal(key, leaf.shape, leaf.dtype)
         for key, leaf in zip(keys, leaves, strict=True)
     )
+
+
+def steps(tx, params, count=4, start=0, jit=True):
+    """The parameters and the state after a few steps."""
+    update = jax.jit(tx.update) if jit else tx.update
+    state = tx.init(params)
+    for step in range(start, start + count):
+        updates, state = update(make_updates(params, step), state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state

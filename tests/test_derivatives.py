@@ -1,0 +1,95 @@
+"""Derivatives through Psi, for meta-gradients and penalties on gradients."""
+
+import functools
+
+from conftest import enable_x64
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+
+import optaxmods
+
+
+def psi(gradient, strength=1.0, **arguments):
+    tx = optaxmods.agr(strength, **arguments)
+    return tx.update(gradient, tx.init(gradient))[0]
+
+
+def central_difference(function, at, direction, step):
+    ahead, behind = function(at + step * direction), at - step * direction
+    return (ahead - function(behind)) / (2 * step)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+@pytest.mark.parametrize("axes", [None, (1,)])
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_both_modes_follow_the_oracle(strength, axes, is_complex):
+    generator = np.random.default_rng(0)
+    draw = functools.partial(generator.standard_normal, (3, 4))
+    gradient, direction = draw(), draw()
+    if is_complex:
+        gradient, direction = gradient + 1j * draw(), direction + 1j * draw()
+    ours = functools.partial(psi, strength=strength, reduction_axes=axes)
+    oracle = functools.partial(reference.psi, strength=strength, axes=axes)
+    want = central_difference(oracle, gradient, direction, 1e-6)
+    _, pushed = jax.jvp(ours, (jnp.asarray(gradient),), (direction,))
+    np.testing.assert_allclose(pushed, want, rtol=1e-7, atol=1e-9)
+    # <w, J d> = <J^T w, d>; without a conjugate in JAX.
+    weights = draw() + (1j * draw() if is_complex else 0)
+    _, pull = jax.vjp(ours, jnp.asarray(gradient))
+    pulled = np.asarray(pull(jnp.asarray(weights))[0])
+    np.testing.assert_allclose(
+        np.sum(weights * want).real, np.sum(pulled * direction).real, rtol=1e-7
+    )
+
+
+def test_of_the_strength():
+    gradient = np.array([[3.0, -1.0], [0.5, 0.0]])
+    alpha = reference.alpha(gradient)
+    slope = jax.jacobian(lambda s: psi(jnp.asarray(gradient), lambda _: s))(0.4)
+    np.testing.assert_allclose(slope, -alpha * gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 1e37])
+def test_finite_at_every_scale(scale):
+    gradient = np.array([[3.0, -1.0], [0.5, 0.0]])
+    slope = jax.jacobian(psi)(jnp.asarray(scale * gradient, jnp.float32))
+    # Psi is homogeneous: its derivative does not know the scale.
+    want = np.stack(
+        [
+            central_difference(reference.psi, gradient, unit, 1e-6)
+            for unit in np.eye(4).reshape(4, 2, 2)
+        ],
+        axis=-1,
+    ).reshape(2, 2, 2, 2)
+    np.testing.assert_allclose(slope, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "float64", "complex64"]
+)
+def test_the_identity_at_an_all_zero_matrix(dtype):
+    with enable_x64(True):
+        zero = jnp.zeros((2, 3), dtype)
+        _, pushed = jax.jvp(psi, (zero,), (zero + 2,))
+        np.testing.assert_array_equal(pushed, zero + 2)
+
+
+def test_of_a_whole_run():
+    # A penalty on the parameters after two steps, by the gradient's scale.
+    gradient = jnp.array([[1.0, -2.0], [3.0, 0.5]])
+
+    def final(scale):
+        tx = optax.chain(optaxmods.agr(), optax.sgd(0.1))
+        weights = jnp.ones((2, 2))
+        for _ in range(2):
+            updates, _ = tx.update(scale * gradient, tx.init(weights), weights)
+            weights = optax.apply_updates(weights, updates)
+        return jnp.sum(weights)
+
+    want = -0.2 * reference.psi(np.asarray(gradient, float)).sum()
+    np.testing.assert_allclose(jax.grad(final)(2.0), want, rtol=1e-5)
