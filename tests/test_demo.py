@@ -230,22 +230,6 @@ def test_an_epoch_visits_no_example_twice():
         assert set(order) <= set(range(23))
 
 
-def test_digits_are_split_by_class():
-    split = data.digits()
-    train_counts = np.bincount(split.train.labels)
-    test_counts = np.bincount(split.test.labels)
-    assert train_counts.sum() == 1437
-    assert test_counts.sum() == 360
-    shares = (train_counts + test_counts) * 360 / 1797
-    assert np.abs(test_counts - shares).max() < 1
-    assert split.train.images.shape == (1437, 8, 8, 1)
-    assert float(split.train.images.mean()) == pytest.approx(0.0, abs=1e-5)
-    assert float(split.train.images.std()) == pytest.approx(1.0, abs=1e-5)
-    together = np.concatenate([split.train.images, split.test.images])
-    # All images of the set are different, so none is in both parts.
-    assert len(np.unique(together.reshape(1797, -1), axis=0)) == 1797
-
-
 def test_convolution_is_the_usual_one():
     keys = jax.random.split(jax.random.key(0))
     images = jax.random.normal(keys[0], (2, 7, 5, 3))
