@@ -1,0 +1,119 @@
+"""What a study is: one file of ``benchmarks/studies`` that ends in STUDY.
+
+A study states its question, data, model, methods, metrics, the paper's numbers
+and three presets, and says how to run one method for some seeds. The command
+line finds it by its file; nothing else has to know of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import importlib
+import pathlib
+import pkgutil
+from typing import Any, NamedTuple
+
+from benchmarks import studies
+
+Settings = Mapping[str, Any]  # JSON values.
+
+
+class Metric(NamedTuple):
+    """One number of a finished run; the first of a study's is tested."""
+
+    key: str  # Of Outcome.final.
+    label: str
+    larger_is_better: bool
+    factor: float = 1.0  # From what is measured to what is shown.
+    digits: int = 2
+
+
+class Method(NamedTuple):
+    """One contender."""
+
+    description: str
+    baseline: str | None = None  # The method it is compared with.
+    claimed: bool = False  # Whether the paper says that it beats the baseline.
+
+
+class Paper(NamedTuple):
+    """What the paper printed, word for word, to stand beside our table."""
+
+    source: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    remark: str  # What differs between their setting and ours.
+
+
+class Preset(NamedTuple):
+    """How large a run is."""
+
+    settings: Settings
+    seeds: int
+    variants: Sequence[str] | None = None  # None: all of the study's.
+    methods: Sequence[str] | None = None
+
+
+class Job(NamedTuple):
+    """One method for some seeds."""
+
+    method: str
+    settings: Settings  # The preset's, with the variant's on top.
+    seeds: Sequence[int]
+    data: Any  # What Study.load returned.
+    on_progress: Callable[[], None]  # To be called Study.steps times.
+
+
+class Outcome(NamedTuple):
+    """What one seed gave; numbers that are not finite mean it diverged."""
+
+    curves: Mapping[str, Sequence[float]]
+    final: Mapping[str, float]
+
+
+class Curve(NamedTuple):
+    """One panel of the plot of curves."""
+
+    key: str  # Of Outcome.curves.
+    label: str
+    log: bool = False
+
+
+class Study(NamedTuple):
+    """Everything about one experiment."""
+
+    title: str
+    question: str
+    data_sets: Sequence[str]  # Keys of benchmarks.data.SETS.
+    data: str
+    model: str
+    metrics: Sequence[Metric]
+    curves: Sequence[Curve]
+    methods: Mapping[str, Method]
+    presets: Mapping[str, Preset]  # smoke, small and paper.
+    load: Callable[[Settings, pathlib.Path | None], Any]
+    run: Callable[[Job], Sequence[Outcome]]
+    # Settings that are compared side by side, such as learning rates.
+    variants: Mapping[str, Settings] = {"": {}}
+    paper: Paper | None = None
+    # Returns more pictures: file name's ending -> PNG, from (result).
+    pictures: Callable[[Mapping[str, Any]], Mapping[str, bytes]] | None = None
+    x_label: str = "epoch"
+    steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
+
+
+PRESETS = ("smoke", "small", "paper")
+
+
+def names() -> list[str]:
+    """Returns the studies' names, which are their files', sorted."""
+    modules = pkgutil.iter_modules(studies.__path__)
+    return sorted(module.name.replace("_", "-") for module in modules)
+
+
+def find(name: str) -> Study:
+    """Returns the study of a name."""
+    if name not in names():
+        raise ValueError(
+            f"there is no study {name!r}; the studies are {', '.join(names())}"
+        )
+    module = f"{studies.__name__}.{name.replace('-', '_')}"
+    return importlib.import_module(module).STUDY
