@@ -1,12 +1,10 @@
-"""Command line: ``python -m benchmarks demo``."""
+"""Command line: ``python -m benchmarks list | run | report | demo``."""
 
 import argparse
 from collections.abc import Sequence
 import pathlib
-import shlex
 import sys
 import tempfile
-import time
 from typing import NoReturn
 
 from rich.console import Console
@@ -18,17 +16,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
-from benchmarks import report
-from benchmarks.studies import digits_demo
+from benchmarks import data, report, runner, study
 
 PROGRAM = "python -m benchmarks"
+ALL = "all"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    return options.command(options)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options)
+    except (data.DataError, ValueError) as error:
+        parser.error(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print("Stopped; what was finished is kept.", file=sys.stderr)
+        return 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,13 +44,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-class _HelpFormatter(
-    argparse.ArgumentDefaultsHelpFormatter,
-    argparse.RawDescriptionHelpFormatter,
-):
-    """Shows defaults and keeps the line breaks of descriptions."""
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
@@ -52,56 +51,132 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"'{PROGRAM} COMMAND --help' lists a command's options.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_list(commands)
+    _add_run(commands)
+    _add_report(commands)
     _add_demo(commands)
     return parser
 
 
-def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
+_Commands = "argparse._SubParsersAction[_Parser]"
+
+
+def _add_list(commands: _Commands) -> None:
+    listing = commands.add_parser(
+        "list", help="list the studies and the data that they need"
+    )
+    _add_data_dir(listing)
+    listing.set_defaults(command=_list)
+
+
+def _add_run(commands: _Commands) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run what is missing of a study",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=(
+            "Trains every (method, seed) of a study that is not in --out yet;"
+            " each is saved the moment it ends, so that a run which was killed"
+            " goes on where it was."
+        ),
+        epilog=f"The studies: {', '.join(study.names())}.",
+    )
+    run.add_argument(
+        "study",
+        metavar="STUDY",
+        help=f"a study's name, or '{ALL}' for all whose data are there",
+    )
+    run.add_argument(
+        "--preset",
+        choices=study.PRESETS,
+        default="small",
+        help="smoke: seconds; small: minutes on two CPU cores; paper: the"
+        " paper's epochs, for an accelerator",
+    )
+    _add_data_dir(run)
+    _add_choices(run)
+    _add_out(run, "bench-out")
+    run.set_defaults(command=_run)
+
+
+def _add_report(commands: _Commands) -> None:
+    reporting = commands.add_parser(
+        "report",
+        help="write tables and plots of what has been run",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_out(reporting, "bench-out")
+    reporting.set_defaults(command=_report)
+
+
+def _add_demo(commands: _Commands) -> None:
     methods = "\n".join(
         f"  {name:<10} {method.description}"
-        for name, method in digits_demo.METHODS.items()
+        for name, method in study.find("demo").methods.items()
     )
     demo = commands.add_parser(
         "demo",
-        help="train five methods side by side on handwritten digits",
+        help="train a few methods side by side on handwritten digits",
         formatter_class=_HelpFormatter,
         description=(
             "Trains a small convolutional network on scikit-learn's digits "
             "with several\noptimizers, prints a table of test accuracy and "
-            "loss, and writes demo.json,\ndemo.md and demo.png. Nothing is "
-            f"downloaded. Methods:\n\n{methods}"
+            "loss, and writes the table as JSON\nand Markdown and the curves "
+            f"as PNG. Nothing is downloaded. Methods:\n\n{methods}"
         ),
         epilog=f"A short look: {PROGRAM} demo --epochs 1 --seeds 2",
     )
     demo.add_argument(
-        "--out",
-        type=_writable_folder,
-        default="demo-out",
-        metavar="FOLDER",
-        help="where the files go; made if it is not there",
-    )
-    demo.add_argument(
-        "--seeds",
-        type=_positive,
-        default=digits_demo.DEFAULT_SEEDS,
-        metavar="N",
-        help="runs of each method, with seeds 0 to N - 1",
-    )
-    demo.add_argument(
         "--epochs",
         type=_positive,
-        default=digits_demo.DEFAULT_EPOCHS,
         metavar="N",
-        help="passes over the training images",
+        help="passes over the training images, 20 if not given",
     )
-    demo.add_argument(
-        "--methods",
-        type=_methods,
-        default=",".join(digits_demo.METHODS),
-        metavar="NAME[,NAME...]",
-        help="what to compare",
-    )
+    _add_choices(demo)
+    _add_out(demo, "demo-out")
     demo.set_defaults(command=_demo)
+
+
+class _HelpFormatter(
+    argparse.ArgumentDefaultsHelpFormatter,
+    argparse.RawDescriptionHelpFormatter,
+):
+    """Shows defaults and keeps the line breaks of descriptions."""
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        type=_existing_folder,
+        metavar="DIR",
+        help="where the official files of the data sets lie; without it they"
+        " are downloaded into a cache",
+    )
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        type=_positive,
+        metavar="N",
+        help="runs of each method, with seeds 0 to N - 1, if not the preset's",
+    )
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        metavar="NAME[,NAME...]",
+        help="what to compare, if not the preset's",
+    )
+
+
+def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--out",
+        type=_writable_folder,
+        default=default,
+        metavar="DIR",
+        help="where the files go; made if it is not there",
+    )
 
 
 def _positive(text: str) -> int:
@@ -112,16 +187,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _methods(text: str) -> list[str]:
+def _names(text: str) -> list[str]:
     # A dictionary drops repetitions and keeps the order.
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = [name for name in names if name not in digits_demo.METHODS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"there is no method {', '.join(map(repr, unknown))}; "
-            f"the methods are {', '.join(digits_demo.METHODS)}"
-        )
-    return names
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def _existing_folder(text: str) -> pathlib.Path:
+    folder = pathlib.Path(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return folder
 
 
 def _writable_folder(text: str) -> pathlib.Path:
@@ -139,10 +214,73 @@ def _writable_folder(text: str) -> pathlib.Path:
     return folder
 
 
+def _list(options: argparse.Namespace) -> int:
+    table = Table("study", "question", "data")
+    for name in study.names():
+        found = study.find(name)
+        table.add_row(name, found.question, _data_state(found, options))
+    Console(highlight=False, markup=False).print(table)
+    return 0
+
+
+def _data_state(found: study.Study, options: argparse.Namespace) -> str:
+    missing = _missing_data(found, options.data_dir)
+    names = ", ".join(found.data_sets)
+    return f"{names} (needs a download)" if missing else names
+
+
+def _missing_data(
+    found: study.Study, data_dir: pathlib.Path | None
+) -> list[str]:
+    return [s for s in found.data_sets if not data.available(s, data_dir)]
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.study != ALL:
+        _run_one(options, options.study, study.find(options.study))
+        return 0
+    if options.methods:
+        raise ValueError("--methods goes with one study, not with 'all'")
+    for name in study.names():
+        found = study.find(name)
+        missing = _missing_data(found, options.data_dir)
+        if missing:
+            print(f"{name}: not run, {', '.join(missing)} would be downloaded")
+        else:
+            _run_one(options, name, found)
+    return 0
+
+
+def _run_one(
+    options: argparse.Namespace, name: str, found: study.Study
+) -> runner.Done:
+    plan = runner.plan(
+        found,
+        name,
+        options.preset,
+        out=options.out,
+        seeds=options.seeds,
+        methods=options.methods,
+        data_dir=options.data_dir,
+        overrides=getattr(options, "overrides", None),
+    )
+    with _progress_bar() as progress:
+        bar = progress.add_task(name, total=None)
+        done = runner.run(
+            plan,
+            start=lambda total: progress.update(bar, total=total),
+            advance=lambda label, steps: progress.update(
+                bar, advance=steps, description=f"{name}: {label}"
+            ),
+        )
+    print(f"{name}: {done.finished} trained, {done.found} found finished")
+    return done
+
+
 def _progress_bar() -> Progress:
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("epochs,"),
@@ -160,39 +298,27 @@ def _progress_bar() -> Progress:
     )
 
 
-def _demo(options: argparse.Namespace) -> int:
-    seeds = range(options.seeds)
-    start = time.perf_counter()
-    with _progress_bar() as progress:
-        bar = progress.add_task("", total=len(options.methods) * options.epochs)
-        curves = digits_demo.run(
-            options.methods,
-            seeds=seeds,
-            epochs=options.epochs,
-            on_progress=lambda name, epochs: progress.update(
-                bar, advance=epochs, description=name
-            ),
+def _report(options: argparse.Namespace) -> int:
+    paths = report.write_all(options.out)
+    if not paths:
+        raise ValueError(
+            f"nothing has been run into {options.out}; see '{PROGRAM} run'"
         )
-    results = report.document(
-        digits_demo.configuration(
-            options.methods, seeds=seeds, epochs=options.epochs
-        ),
-        curves,
-        wall_seconds=time.perf_counter() - start,
-    )
-    caption = digits_demo.caption(seeds, options.epochs)
-    command = [*PROGRAM.split(), "demo", "--seeds", str(options.seeds)]
-    command += ["--epochs", str(options.epochs)]
-    command += ["--methods", ",".join(options.methods)]
-    paths = report.write(
-        options.out,
-        "demo",
-        results,
-        title="Optimizers side by side on 8x8 digits",
-        caption=caption,
-        command=shlex.join(command),
-    )
-    report.print_table(results, caption)
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    options.preset, options.data_dir = "small", None
+    if options.epochs:
+        options.overrides = {"epochs": options.epochs}
+    done = _run_one(options, "demo", study.find("demo"))
+    if not done.finished:
+        print(f"To train again, delete {done.folder}.")
+    result = report.collect(done.folder)
+    paths = report.write(result, done.folder.parent, name="demo")
+    report.print_table(result)
     print(f"Wrote {', '.join(map(str, paths))}.")
     return 0
 

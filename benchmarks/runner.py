@@ -25,8 +25,8 @@ class Plan(NamedTuple):
     methods: Sequence[str]
     variants: Sequence[str]
     out: pathlib.Path
-    data_dir: pathlib.Path | None = None
-    overrides: Settings = {}
+    data_dir: pathlib.Path | None
+    overrides: Settings
 
 
 class Done(NamedTuple):

@@ -1,4 +1,4 @@
-"""Training of one method, for all its seeds at once."""
+"""Training of one classifier by one method, for several seeds at once."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -7,9 +7,17 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from benchmarks.data import Examples, Split
+from benchmarks.study import Outcome
+
+# Called with the learning rate, which is traced, so that one program serves
+# all of them.
+MakeOptimizer = Callable[[Any], optax.GradientTransformation]
+
+EVALUATED_AT_ONCE = 1000
 
 
 class Curves(NamedTuple):
@@ -27,14 +35,16 @@ class Run(NamedTuple):
     """What one seed carries from epoch to epoch."""
 
     params: Any
+    statistics: Any  # The other collections of the model, such as batch_stats.
     opt_state: optax.OptState
 
 
 def train(
     model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    data: Split,
+    make_optimizer: MakeOptimizer,
+    data: Split[Examples],
     *,
+    learning_rate: float,
     seeds: Sequence[int],
     epochs: int,
     batch_size: int,
@@ -44,11 +54,14 @@ def train(
 
     A seed fixes the initial weights and the batches of every epoch whatever
     the optimizer, so that methods given the same seeds differ in nothing else.
+    Whole epochs run under one scan.
 
     Args:
-        model: A classifier that maps images to logits.
-        optimizer: The method; it is given the batch's loss as ``value``.
+        model: A classifier, called as ``model(images, train=...)`` for logits.
+        make_optimizer: The method; called with the learning rate. Its update
+            is given the batch's loss as ``value`` and a ``key`` of the step.
         data: The images to train and to test on.
+        learning_rate: What the method is called with.
         seeds: One run each.
         epochs: Passes over the training images.
         batch_size: Images a step; what does not fill a batch at an epoch's end
@@ -58,39 +71,70 @@ def train(
     Returns:
         The curves of all seeds.
     """
-    optimizer = optax.with_extra_args_support(optimizer)
+    rate = jnp.asarray(learning_rate, jnp.float32)
     seed_array = jnp.asarray(seeds, jnp.uint32)
-    params = _initial_params(model, seed_array, data.train.images[:1])
-    runs = Run(params, jax.vmap(optimizer.init)(params))
-    measured = [_measure(model, runs.params, data)]
+    runs = _start(model, make_optimizer, rate, seed_array, data.train.images)
+    measured = [_measure(model, runs, data)]
     for epoch in range(epochs):
         batches = batch_indices(
             seed_array, epoch, len(data.train.labels), batch_size
         )
-        runs = _epoch(model, optimizer, runs, batches, data.train)
-        # Without the wait the progress would be that of dispatching.
-        measured.append(
-            jax.block_until_ready(_measure(model, runs.params, data))
+        keys = _step_keys(seed_array, epoch)
+        runs = _epoch(
+            model, make_optimizer, rate, runs, batches, keys, data.train
         )
+        # Without the wait the progress would be that of dispatching.
+        measured.append(jax.block_until_ready(_measure(model, runs, data)))
         on_epoch()
     return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
 
 
+def outcomes(curves: Curves) -> list[Outcome]:
+    """Returns the curves seed by seed, with their last points."""
+    by_name = {
+        name: np.asarray(curve, np.float64)
+        for name, curve in curves._asdict().items()
+    }
+    return [
+        Outcome(
+            curves={name: c[row].tolist() for name, c in by_name.items()},
+            final={name: float(c[row, -1]) for name, c in by_name.items()},
+        )
+        for row in range(len(curves.train_loss))
+    ]
+
+
 def _keys(seed: jax.Array) -> jax.Array:
-    """Returns a seed's key for its weights and that for its batches."""
-    return jax.random.split(jax.random.key(seed))
+    """Returns a seed's keys: for its weights, its batches, its steps."""
+    key = jax.random.key(seed)
+    # The first two are those that the key was first split into.
+    return jnp.concatenate(
+        [jax.random.split(key), jax.random.fold_in(key, 2)[None]]
+    )
 
 
 # Weights and batches have programs of their own: random numbers compile
 # slowly, and these compile once for all methods.
 @functools.partial(jax.jit, static_argnames="model")
-def _initial_params(
+def _initial_variables(
     model: nn.Module, seeds: jax.Array, images: jax.Array
 ) -> Any:
     def init_one(seed: jax.Array) -> Any:
         return model.init(_keys(seed)[0], images)
 
     return jax.vmap(init_one)(seeds)
+
+
+def _start(
+    model: nn.Module,
+    make_optimizer: MakeOptimizer,
+    rate: jax.Array,
+    seeds: jax.Array,
+    images: jax.Array,
+) -> Run:
+    variables = dict(_initial_variables(model, seeds, images[:1]))
+    params = variables.pop("params")
+    return Run(params, variables, jax.vmap(make_optimizer(rate).init)(params))
 
 
 @functools.partial(jax.jit, static_argnames=("num_examples", "batch_size"))
@@ -108,51 +152,90 @@ def batch_indices(
     return jax.vmap(batches_one)(seeds)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "optimizer"))
+@jax.jit
+def _step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
+    return jax.vmap(lambda s: jax.random.fold_in(_keys(s)[2], epoch))(seeds)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "make_optimizer"))
 def _epoch(
     model: nn.Module,
-    optimizer: optax.GradientTransformationExtraArgs,
+    make_optimizer: MakeOptimizer,
+    rate: jax.Array,
     runs: Run,
     batches: jax.Array,
+    keys: jax.Array,
     train: Examples,
 ) -> Run:
     """Takes every seed through one epoch of its own batches."""
+    optimizer = optax.with_extra_args_support(make_optimizer(rate))
 
-    def step(run: Run, batch: jax.Array) -> tuple[Run, None]:
-        value, grads = jax.value_and_grad(_loss, argnums=1)(
-            model, run.params, train.images[batch], train.labels[batch]
+    def step(run: Run, batch: tuple[jax.Array, jax.Array]) -> tuple[Run, None]:
+        rows, key = batch
+        noise, dropout = jax.random.split(key)
+
+        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+            logits, statistics = model.apply(
+                {"params": params, **run.statistics},
+                train.images[rows],
+                train=True,
+                mutable=list(run.statistics),
+                rngs={"dropout": dropout},
+            )
+            return _cross_entropy(logits, train.labels[rows]).mean(), statistics
+
+        (value, statistics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            run.params
         )
         updates, opt_state = optimizer.update(
-            grads, run.opt_state, run.params, value=value
+            grads, run.opt_state, run.params, value=value, key=noise
         )
-        return Run(optax.apply_updates(run.params, updates), opt_state), None
+        params = optax.apply_updates(run.params, updates)
+        return Run(params, statistics, opt_state), None
 
-    def epoch_one(run: Run, batches: jax.Array) -> Run:
-        return jax.lax.scan(step, run, batches)[0]
+    def epoch_one(run: Run, batches: jax.Array, key: jax.Array) -> Run:
+        step_keys = jax.random.split(key, len(batches))
+        return jax.lax.scan(step, run, (batches, step_keys))[0]
 
-    return jax.vmap(epoch_one)(runs, batches)
+    return jax.vmap(epoch_one)(runs, batches, keys)
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _measure(model: nn.Module, params: Any, data: Split) -> Curves:
-    def measure_one(params: Any) -> Curves:
-        logits: Any = model.apply(params, data.test.images)
-        hits = jnp.argmax(logits, axis=-1) == data.test.labels
-        return Curves(
-            train_loss=_loss(model, params, *data.train),
-            test_loss=_cross_entropy(logits, data.test.labels),
-            test_accuracy=jnp.mean(hits),
+def _measure(model: nn.Module, runs: Run, data: Split[Examples]) -> Curves:
+    def measure_one(run: Run) -> Curves:
+        variables = {"params": run.params, **run.statistics}
+        train_loss, _ = _evaluate(model, variables, data.train)
+        test_loss, test_accuracy = _evaluate(model, variables, data.test)
+        return Curves(train_loss, test_loss, test_accuracy)
+
+    return jax.vmap(measure_one)(runs)
+
+
+def _evaluate(
+    model: nn.Module, variables: Any, examples: Examples
+) -> tuple[jax.Array, jax.Array]:
+    """Mean loss and accuracy, some examples at a time to bound the memory."""
+
+    def sums(part: Examples) -> tuple[jax.Array, jax.Array]:
+        logits: Any = model.apply(variables, part.images, train=False)
+        hits = jnp.argmax(logits, axis=-1) == part.labels
+        losses = _cross_entropy(logits, part.labels)
+        return losses.sum(), hits.sum(dtype=jnp.float32)
+
+    count = len(examples.labels)
+    whole = count // EVALUATED_AT_ONCE * EVALUATED_AT_ONCE
+    loss, hits = jnp.zeros([]), jnp.zeros([])
+    if whole < count:
+        loss, hits = sums(jax.tree.map(lambda x: x[whole:], examples))
+    if whole:
+        parts = jax.tree.map(
+            lambda x: x[:whole].reshape(-1, EVALUATED_AT_ONCE, *x.shape[1:]),
+            examples,
         )
-
-    return jax.vmap(measure_one)(params)
-
-
-def _loss(
-    model: nn.Module, params: Any, images: jax.Array, labels: jax.Array
-) -> jax.Array:
-    return _cross_entropy(model.apply(params, images), labels)
+        more_loss, more_hits = jax.lax.map(sums, parts)
+        loss, hits = loss + more_loss.sum(), hits + more_hits.sum()
+    return loss / count, hits / count
 
 
 def _cross_entropy(logits: Any, labels: jax.Array) -> jax.Array:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.mean(losses)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)

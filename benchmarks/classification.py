@@ -1,0 +1,116 @@
+"""Studies that train a classifier of images with AGR and its controls."""
+
+from collections.abc import Callable, Mapping, Sequence
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+
+from benchmarks import agr_methods, train
+from benchmarks.data import Examples, Split
+from benchmarks.study import (
+    Curve,
+    Job,
+    Method,
+    Metric,
+    Outcome,
+    Paper,
+    Preset,
+    Settings,
+    Study,
+)
+
+METRICS = (
+    Metric("test_accuracy", "test accuracy, %", True, 100.0, 2),
+    Metric("test_loss", "test loss", False, 1.0, 4),
+    Metric("train_loss", "training loss", False, 1.0, 4),
+)
+CURVES = (
+    Curve("train_loss", "training loss (cross-entropy)", log=True),
+    Curve("test_loss", "test loss (cross-entropy)", log=True),
+    Curve("test_accuracy", "test accuracy"),
+)
+# The defaults of AdamW in the AGR paper, and one decade around.
+LEARNING_RATES = {
+    f"lr {rate:g}": {"learning_rate": rate} for rate in (1e-4, 1e-3, 1e-2)
+}
+
+
+def image_study(
+    *,
+    title: str,
+    question: str,
+    data_sets: Sequence[str],
+    data: str,
+    load: Callable[[Settings, pathlib.Path | None], Any],
+    part: Callable[[Job], Split[Examples]] = lambda job: job.data,
+    model: nn.Module,
+    presets: Mapping[str, Preset],
+    methods: Mapping[str, Method] | None = None,
+    make: Callable[[Job], train.MakeOptimizer] | None = None,
+    variants: Mapping[str, Settings] | None = None,
+    paper: Paper | None = None,
+) -> Study:
+    """Returns a study that is judged by accuracy and loss after training.
+
+    Args:
+        title: What the tables and plots are called.
+        question: What it is to answer.
+        data_sets: Keys of ``benchmarks.data.SETS`` that ``load`` reads.
+        data: A line on the data.
+        load: The images, from settings and the folder of the data.
+        part: Those of a job, where ``load`` returns more than these.
+        model: Called as ``model(images, train=...)``.
+        presets: Settings have epochs, batch_size, learning_rate, weight_decay.
+        methods: The contenders; those of ``agr_methods`` by default.
+        make: The optimizer of a job, as a function of the learning rate.
+        variants: Settings to compare side by side; the learning rates by
+            default.
+        paper: The paper's numbers.
+    """
+    make = make or usual_optimizer
+
+    def run(job: Job) -> Sequence[Outcome]:
+        settings = job.settings
+        curves = train.train(
+            model,
+            make(job),
+            part(job),
+            learning_rate=settings["learning_rate"],
+            seeds=job.seeds,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            on_epoch=job.on_progress,
+        )
+        return train.outcomes(curves)
+
+    return Study(
+        title=title,
+        question=question,
+        data_sets=data_sets,
+        data=data,
+        model=described(model),
+        metrics=METRICS,
+        curves=CURVES,
+        methods=agr_methods.METHODS if methods is None else methods,
+        presets=presets,
+        load=load,
+        run=run,
+        variants=LEARNING_RATES if variants is None else variants,
+        paper=paper,
+    )
+
+
+def usual_optimizer(job: Job) -> train.MakeOptimizer:
+    return agr_methods.maker(job.method, job.settings["weight_decay"])
+
+
+def described(model: nn.Module) -> str:
+    """Returns a model's name and fields, such as ``MLP(sizes=(64,))``."""
+    fields: dict[str, Any] = {
+        name: getattr(model, name)
+        for name in model.__dataclass_fields__
+        if name not in ("parent", "name")
+    }
+    inner = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    return f"{type(model).__name__}({inner})"
