@@ -1,6 +1,6 @@
 """Training of one classifier by one method, for several seeds at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -71,22 +71,52 @@ def train(
     Returns:
         The curves of all seeds.
     """
+    measured = []
+    for epoch, runs in enumerate(
+        epochs_of(
+            model,
+            make_optimizer,
+            data.train,
+            learning_rate=learning_rate,
+            seeds=seeds,
+            epochs=epochs,
+            batch_size=batch_size,
+        )
+    ):
+        # Without the wait the progress would be that of dispatching.
+        measured.append(jax.block_until_ready(_measure(model, runs, data)))
+        if epoch:
+            on_epoch()
+    return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
+
+
+def epochs_of(
+    model: nn.Module,
+    make_optimizer: MakeOptimizer,
+    examples: Examples,
+    *,
+    learning_rate: float,
+    seeds: Sequence[int],
+    epochs: int,
+    batch_size: int,
+) -> Iterator[Run]:
+    """Yields all seeds' runs before training and after each epoch.
+
+    The arguments are those of ``train``.
+    """
     rate = jnp.asarray(learning_rate, jnp.float32)
     seed_array = jnp.asarray(seeds, jnp.uint32)
-    runs = _start(model, make_optimizer, rate, seed_array, data.train.images)
-    measured = [_measure(model, runs, data)]
+    runs = _start(model, make_optimizer, rate, seed_array, examples.images)
+    yield runs
     for epoch in range(epochs):
         batches = batch_indices(
-            seed_array, epoch, len(data.train.labels), batch_size
+            seed_array, epoch, len(examples.labels), batch_size
         )
         keys = _step_keys(seed_array, epoch)
         runs = _epoch(
-            model, make_optimizer, rate, runs, batches, keys, data.train
+            model, make_optimizer, rate, runs, batches, keys, examples
         )
-        # Without the wait the progress would be that of dispatching.
-        measured.append(jax.block_until_ready(_measure(model, runs, data)))
-        on_epoch()
-    return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
+        yield runs
 
 
 def outcomes(curves: Curves) -> list[Outcome]:
@@ -220,7 +250,9 @@ def _evaluate(
         logits: Any = model.apply(variables, part.images, train=False)
         hits = jnp.argmax(logits, axis=-1) == part.labels
         losses = _cross_entropy(logits, part.labels)
-        return losses.sum(), hits.sum(dtype=jnp.float32)
+        # A mean over an example's tokens, where it is a sequence.
+        tokens = losses.size / len(part.labels)
+        return losses.sum() / tokens, hits.sum(dtype=jnp.float32) / tokens
 
     count = len(examples.labels)
     whole = count // EVALUATED_AT_ONCE * EVALUATED_AT_ONCE

@@ -1,0 +1,35 @@
+"""How large AGR's coefficients are in a small convolutional network."""
+
+import functools
+
+from benchmarks import alpha, data
+from benchmarks.classification import described
+from benchmarks.models import SmallCNN
+from benchmarks.study import Preset, Study
+
+COMMON = {
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "looks": 8,
+}
+MODEL = SmallCNN()
+
+STUDY = Study(
+    title="The coefficients of AGR in a small convolutional network",
+    question="How strongly does AGR damp real gradients, layer by layer?",
+    data_sets=["digits"],
+    data="scikit-learn's digits, 1,437 to train on",
+    model=described(MODEL),
+    metrics=alpha.METRICS,
+    curves=alpha.CURVES,
+    methods=alpha.METHODS,
+    load=lambda settings, data_dir: data.digits(data_dir).train,
+    run=functools.partial(alpha.run, MODEL),
+    pictures=alpha.pictures,
+    presets={
+        "smoke": Preset({**COMMON, "epochs": 1}, seeds=2),
+        "small": Preset({**COMMON, "epochs": 20}, seeds=5),
+        "paper": Preset({**COMMON, "epochs": 100}, seeds=20),
+    },
+)

@@ -1,0 +1,58 @@
+"""How large AGR's coefficients are in a small Transformer."""
+
+import functools
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import alpha, data
+from benchmarks.classification import described
+from benchmarks.models import SmallTransformer
+from benchmarks.study import Preset, Settings, Study
+
+VOCABULARY = 2000
+LENGTH = 64
+COMMON = {
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-2,
+    "looks": 8,
+}
+MODEL = SmallTransformer(vocabulary=VOCABULARY, length=LENGTH)
+
+
+def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
+    """Windows of the training text; rare words are the unknown one."""
+    text = data.wikitext2(data_dir)
+    tokens = np.asarray(text.train)
+    unknown = text.vocabulary.index("<unk>")
+    # Words are numbered by how frequent they are.
+    tokens = np.where(tokens < VOCABULARY, tokens, unknown)
+    count = min(settings["windows"], (len(tokens) - 1) // LENGTH)
+    cut = count * LENGTH
+    return data.Examples(
+        images=jnp.asarray(tokens[:cut].reshape(count, LENGTH)),
+        labels=jnp.asarray(tokens[1 : cut + 1].reshape(count, LENGTH)),
+    )
+
+
+STUDY = Study(
+    title="The coefficients of AGR in a small Transformer",
+    question="How strongly does AGR damp real gradients, layer by layer?",
+    data_sets=["wikitext2"],
+    data=f"WikiText-2's first training windows of {LENGTH} words, the"
+    f" {VOCABULARY:,} most frequent ones kept apart",
+    model=described(MODEL),
+    metrics=alpha.METRICS,
+    curves=alpha.CURVES,
+    methods=alpha.METHODS,
+    load=load,
+    run=functools.partial(alpha.run, MODEL),
+    pictures=alpha.pictures,
+    presets={
+        "smoke": Preset({**COMMON, "epochs": 1, "windows": 256}, seeds=1),
+        "small": Preset({**COMMON, "epochs": 10, "windows": 4096}, seeds=3),
+        "paper": Preset({**COMMON, "epochs": 20, "windows": 32600}, seeds=5),
+    },
+)
