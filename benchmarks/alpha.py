@@ -174,7 +174,7 @@ def _draw(panel: Any, layer: str, cells: Sequence[Mapping[str, Any]]) -> None:
         curves = [cell["curves"][f"{layer}: {name}"] for cell in cells]
         return np.mean(np.asarray(curves, np.float64), axis=0)
 
-    size = int(round(mean(SIZE)[0]))
+    size = round(mean(SIZE)[0])
     colors = ("#56B4E9", "#009E73", "#E69F00", "#B22222")
     for name, color in zip(QUANTILES, colors, strict=True):
         panel.plot(mean(name), color=color, label=name, marker=".")
