@@ -181,7 +181,14 @@ def _demo(options: argparse.Namespace) -> int:
         wall_seconds=time.perf_counter() - start,
     )
     caption = digits_demo.caption(seeds, options.epochs)
-    command = [*PROGRAM.split(), "demo", "--seeds", str(options.seeds)]
+    command = [
+        ".venv/bin/python",
+        "-m",
+        "benchmarks",
+        "demo",
+        "--seeds",
+        str(options.seeds),
+    ]
     command += ["--epochs", str(options.epochs)]
     command += ["--methods", ",".join(options.methods)]
     paths = report.write(

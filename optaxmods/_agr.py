@@ -78,6 +78,7 @@ def agr(
       axis_name: for ``jax.shard_map`` only: the mesh axis or axes over which
         a weight matrix itself is split; one for all leaves, or a tree or
         callable as for ``reduction_axes``, with ``()`` for replicated leaves.
+        A bare tuple of names is one entry for all leaves.
         With ``check_vma=True``, the default, an axis over which a leaf is
         known to be replicated is passed over; with ``check_vma=False`` the
         names are taken at their word.
@@ -88,8 +89,10 @@ def agr(
       or :class:`optaxmods.AgrState` where ``strength`` is a schedule.
 
     Raises:
-      ValueError: a number ``strength`` outside [0, 1]; at ``init``, an axis
-        that a leaf lacks or a group of one entry, with the leaf's path.
+      ValueError: a number ``strength`` outside [0, 1], or another argument of
+        no known form; at ``init``, an axis that a leaf lacks or a group of one
+        entry, with the leaf's path; at ``update``, an ``axis_name`` that is no
+        axis of the enclosing ``jax.shard_map``.
 
     Examples:
       >>> import jax.numpy as jnp

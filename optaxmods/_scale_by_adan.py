@@ -63,7 +63,7 @@ def scale_by_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: a number ``restart`` below 1.
+      ValueError: a ``restart`` below 1 or of no known form.
 
     Examples:
       >>> import optax
@@ -110,7 +110,8 @@ def scale_by_agr_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr`; a number ``restart`` below 1.
+      ValueError: as :func:`optaxmods.agr`; a ``restart`` below 1 or of no
+        known form.
 
     Examples:
       >>> import optax
