@@ -75,8 +75,9 @@ def adan(
       A :class:`optax.GradientTransformationExtraArgs`.
 
     Raises:
-      ValueError: a number ``restart`` below 1; ``update`` without parameters
-        where there is weight decay.
+      ValueError: a ``restart`` below 1 or of no known form; ``update`` without
+        parameters where there is weight decay, and with ``proximal=False``
+        always.
 
     Examples:
       >>> import jax

@@ -17,7 +17,6 @@ from optaxmods._axes import (
     MatrixGroup,
     ReductionAxes,
     check_axes,
-    check_axis_names_are_bound,
     matrix_groups,
 )
 from optaxmods._dtypes import returned_as_came
@@ -78,6 +77,7 @@ def agr(
       axis_name: for ``jax.shard_map`` only: the mesh axis or axes over which
         a weight matrix itself is split; one for all leaves, or a tree or
         callable as for ``reduction_axes``, with ``()`` for replicated leaves.
+        A bare tuple of names is one entry for all leaves.
         With ``check_vma=True``, the default, an axis over which a leaf is
         known to be replicated is passed over; with ``check_vma=False`` the
         names are taken at their word.
@@ -88,8 +88,10 @@ def agr(
       or :class:`optaxmods.AgrState` where ``strength`` is a schedule.
 
     Raises:
-      ValueError: a number ``strength`` outside [0, 1]; at ``init``, an axis
-        that a leaf lacks or a group of one entry, with the leaf's path.
+      ValueError: a number ``strength`` outside [0, 1], or another argument of
+        no known form; at ``init``, an axis that a leaf lacks or a group of one
+        entry, with the leaf's path; at ``update``, an ``axis_name`` that is no
+        axis of the enclosing ``jax.shard_map``.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -217,8 +219,7 @@ def regularize(
     axis_name: AxisNames = None,
 ) -> optax.Updates:
     """Psi of every weight matrix, in float32 or wider; other leaves as is."""
-    groups = matrix_groups(updates, reduction_axes, axis_name)
-    check_axis_names_are_bound(groups)
+    groups = matrix_groups(updates, reduction_axes, axis_name, at_update=True)
     if isinstance(strength, float) and strength == 0:
         return updates
     full = isinstance(strength, float) and strength == 1
@@ -253,21 +254,10 @@ def _psi(
     strength: jax.typing.ArrayLike | None,
     group: MatrixGroup,
 ) -> jax.Array:
-    """Eq. 1, formed in the wide dtype; None is s = 1."""
-    if strength is not None:
-        real = jnp.finfo(_wide_dtype(gradient)).dtype
-        strength = jnp.asarray(strength).astype(real)
-    return _damp(gradient, strength, group)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _damp(
-    gradient: jax.Array, strength: jax.Array | None, group: MatrixGroup
-) -> jax.Array:
-    """Eq. 1 as g (1 - s alpha)."""
+    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
     damping = _four_alpha(gradient, group)
     if strength is not None:
-        damping = strength * damping
+        damping = jnp.asarray(strength).astype(damping.dtype) * damping
     kept = (4 - damping) / 4
     # A lone entry's alpha is 1 up to rounding; its Psi is 0, never of the
     # other sign.
@@ -276,49 +266,53 @@ def _damp(
     return gradient.astype(_wide_dtype(gradient)) * kept  # Eq. 1
 
 
-@_damp.defjvp
-def _damp_jvp(group: MatrixGroup, primals, tangents):
-    """The derivative of Eq. 1 without a division by the sum.
-
-    The quotient rule's 1 / sum^2 overflows or is 0 / 0 where the derivative
-    itself is bounded: with u = g / |g|,
-
-        dPsi = (1 - s alpha) dg - s alpha u Re(conj(u) dg)
-            + s alpha^2 u sum(Re(conj(u) dg)) - alpha g ds.
-
-    It is taken to be dg at an all-zero matrix, where there is none.
-    """
-    gradient, strength = primals
-    tangent, strength_tangent = tangents
-    wide = _wide_dtype(gradient)
-    alpha = _four_alpha(gradient, group) / 4
-    s = 1.0 if strength is None else strength
-    unit, tangent = jnp.sign(gradient.astype(wide)), tangent.astype(wide)
-    along = jnp.real(jnp.conj(unit) * tangent)
-    total = _matrix_sum(along, group)
-    moved = tangent - s * alpha * (tangent + unit * (along - alpha * total))
-    if strength is not None:
-        moved = moved - strength_tangent * alpha * gradient.astype(wide)
-    return _damp(gradient, strength, group), moved
-
-
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _four_alpha(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
     """Eq. 2 times 4, at both ends of the float range and free of copies."""
+    return _magnitude(gradient) * _four_over_sum(gradient, group)  # Eq. 2
+
+
+@_four_alpha.defjvp
+def _four_alpha_jvp(group: MatrixGroup, primals, tangents):
+    """The slope (d|g| - alpha sum(d|g|)) / sum, never with 1 / sum^2."""
+    magnitude, moved = jax.jvp(_smooth_magnitude, primals, tangents)
+    (gradient,) = primals
+    scale = _four_over_sum(gradient, group)
+    four_alpha, share = magnitude * scale, moved * scale
+    total = _matrix_sum(share, group)
+    return four_alpha, share - four_alpha * (total / 4)
+
+
+def _magnitude(gradient: jax.Array) -> jax.Array:
+    magnitude = jnp.abs(gradient.astype(_wide_dtype(gradient)))
+    if jnp.iscomplexobj(gradient):
+        # |g| of a finite complex number can overflow, and inf * 0 is nan.
+        magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)
+    return magnitude
+
+
+def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
+    """The same number with derivative 0 at 0, where JAX gives |x| a 1."""
+    if jnp.iscomplexobj(gradient):
+        return _magnitude(gradient)
+    entries = gradient.astype(_wide_dtype(gradient))
+    return jnp.sign(entries) * entries
+
+
+def _four_over_sum(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
+    """One number a matrix; 0 where the sum overflows."""
     # XLA's CPU backend writes |g| to memory where the reduction and the
     # elementwise pass share it (2.2-2.4x a step of AdamW). The barrier makes
     # them two expressions; it costs no copy.
     operand = jax.lax.optimization_barrier(gradient)
     total = _matrix_sum(jnp.abs(operand.astype(_wide_dtype(gradient))), group)
-    magnitude = jnp.abs(gradient.astype(_wide_dtype(gradient)))
-    if jnp.iscomplexobj(gradient):
-        # |g| of a finite complex number can overflow, and inf * 0 is nan.
-        magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)
     # The reciprocal is one division a matrix instead of one an entry. With
     # the factor 4 it stays a normal number for every normal total: 1 / total
-    # overflows for small totals and is flushed to zero for large ones. The
-    # bound also makes 0 / 0 a 0, and an overflown total gives alpha = 0.
+    # overflows for small totals and is flushed to zero for large ones. Sums
+    # below that, of an all-zero matrix above all, leave alpha at 0, and have
+    # no derivative that could be 0 / 0.
     smallest = 2 * float(jnp.finfo(total.dtype).tiny)
-    return magnitude * (4 / jnp.maximum(total, smallest))  # Eq. 2
+    return 4 / jnp.where(total < smallest, jnp.ones_like(total), total)
 
 
 def _matrix_sum(entries: jax.Array, group: MatrixGroup) -> jax.Array:

@@ -32,6 +32,8 @@ def matrix_groups(
     tree: optax.Updates,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
+    *,
+    at_update: bool = False,
 ) -> list[MatrixGroup]:
     """Resolves both arguments, leaf by leaf, and checks them.
 
@@ -39,13 +41,16 @@ def matrix_groups(
       tree: gradients or parameters; only key paths, shapes and dtypes are read.
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
+      at_update: whether the mesh axes must be there; ``init`` may run outside
+        ``jax.shard_map``.
 
     Returns:
       One group for each leaf of ``jax.tree.leaves(tree)``.
 
     Raises:
       ValueError: an axis that a leaf lacks or that is named twice, a group of
-        one entry, a leaf without an entry, or an argument of another form.
+        one entry, a leaf without an entry, an argument of another form, or a
+        mesh axis that is not there.
     """
     axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
     names_of = _rule(axis_name, tree, _is_axis_names, "axis_name")
@@ -54,7 +59,10 @@ def matrix_groups(
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             groups.append(MatrixGroup((), ()))
             continue
-        names = _splitting_names(leaf, _leaf_axis_names(path, names_of))
+        named = _leaf_axis_names(path, names_of)
+        if at_update:
+            _check_bound(named)
+        names = _splitting_names(leaf, named)
         shards = math.prod(_mesh_axis_size(name) for name in names)
         axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
         groups.append(MatrixGroup(axes, names if axes else ()))
@@ -71,17 +79,6 @@ def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
             _rule(argument, (), is_entry, name)
 
 
-def check_axis_names_are_bound(groups: list[MatrixGroup]) -> None:
-    """Raises a sentence where jax.lax.psum would fail without one."""
-    for name in dict.fromkeys(name for _, names in groups for name in names):
-        if not _is_bound(name):
-            raise ValueError(
-                f"axis_name names {name!r}, which is no manual mesh axis here;"
-                " it is for use inside jax.shard_map over that axis: correct"
-                " the name, or leave axis_name out under plain jit."
-            )
-
-
 class _Rule(NamedTuple):
     """One entry for all leaves, or entries by key path."""
 
@@ -89,6 +86,22 @@ class _Rule(NamedTuple):
     shared: Any
     by_path: dict[tuple[str, ...], Any] | None = None
     by_bare_path: dict[tuple[str, ...], Any] | None = None
+
+    def entry(self, path: Any) -> Any:
+        """The entry of one leaf; full paths go before bare ones."""
+        if self.by_path is None or self.by_bare_path is None:
+            return self.shared
+        names, bare = _key_names(path), _key_names(_bare(path))
+        if names in self.by_path:
+            return self.by_path[names]
+        if bare in self.by_bare_path:
+            return self.by_bare_path[bare]
+        known = ", ".join("/".join(names) for names in self.by_path)
+        raise ValueError(
+            f"No entry for the leaf {_label(path)} in the tree passed as"
+            f" {self.argument} (it has: {known or 'none'}); add one,"
+            f" {_EMPTY[self.argument]}."
+        )
 
 
 def _rule(
@@ -98,11 +111,15 @@ def _rule(
     name: str,
 ) -> _Rule:
     entries = argument(tree) if callable(argument) else argument
-    is_all = isinstance(entries, str) and entries == "all"
+    is_all = name == "reduction_axes" and (
+        isinstance(entries, str) and entries == "all"
+    )
     if entries is None or is_all or is_entry(entries):
         return _Rule(name, entries)
     by_path, by_bare_path = {}, {}
-    leaves = jax.tree_util.tree_leaves_with_path(entries, is_leaf=is_entry)
+    leaves = jax.tree_util.tree_leaves_with_path(
+        entries, is_leaf=lambda entry: entry is None or is_entry(entry)
+    )
     for path, entry in leaves:
         if not is_entry(entry):
             at = f" at {_label(path)}" if path else ""
@@ -116,13 +133,18 @@ def _rule(
 
 _FORMS = {
     "reduction_axes": (
-        'None, "all", a tuple of ints, or a tree (or a callable that returns'
-        " one) with a tuple of ints for each leaf"
+        'None, "all" or a tuple of ints for all leaves, or a tree (or a'
+        " callable that returns one) with a tuple of ints for each leaf"
     ),
     "axis_name": (
-        "None, a mesh axis name, a tuple of names, or a tree (or a callable"
-        " that returns one) with a name or a tuple of names for each leaf"
+        "None, a mesh axis name or a tuple of names for all leaves,"
+        " or a tree (or a callable that returns one) with a name or a tuple of"
+        " names for each leaf"
     ),
+}
+_EMPTY = {
+    "reduction_axes": "() to leave the leaf alone",
+    "axis_name": "() where no mesh axis splits its matrices",
 }
 
 
@@ -144,7 +166,7 @@ def _leaf_axes(
     path: Any, shape: tuple[int, ...], shards: int, rule: _Rule
 ) -> Axes:
     """The axes of one leaf, non-negative, with a group of several entries."""
-    entry = rule.shared if rule.by_path is None else _entry(path, rule)
+    entry = rule.entry(path)
     if entry is None or isinstance(entry, str):
         several = math.prod(shape) * shards > 1
         matrix = entry == "all" or len(shape) >= 2
@@ -176,27 +198,27 @@ def _leaf_axes(
 
 
 def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
-    entry = rule.shared if rule.by_path is None else _entry(path, rule)
+    entry = rule.entry(path)
     if entry is None:
         return ()
-    return (entry,) if isinstance(entry, str) else tuple(entry)
+    names = (entry,) if isinstance(entry, str) else tuple(entry)
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"axis_name {names} names a mesh axis twice for {_label(path)};"
+            " name each axis once."
+        )
+    return names
 
 
-def _entry(path: Any, rule: _Rule) -> Any:
-    assert rule.by_path is not None
-    assert rule.by_bare_path is not None
-    for known, names in (
-        (rule.by_path, _key_names(path)),
-        (rule.by_bare_path, _key_names(_bare(path))),
-    ):
-        if names in known:
-            return known[names]
-    known = ", ".join("/".join(names) for names in rule.by_path) or "none"
-    raise ValueError(
-        f"No entry for the leaf {_label(path)} in the tree passed as"
-        f" {rule.argument} (it has: {known}); add one, () to leave the leaf"
-        " alone."
-    )
+def _check_bound(names: tuple[str, ...]) -> None:
+    """Raises a sentence where jax.lax.psum would fail without one."""
+    for name in names:
+        if not _is_bound(name):
+            raise ValueError(
+                f"axis_name names {name!r}, which is no manual mesh axis here;"
+                " it is for use inside jax.shard_map over that axis: correct"
+                " the name, or leave axis_name out under plain jit."
+            )
 
 
 def _key_names(path: Any) -> tuple[str, ...]:

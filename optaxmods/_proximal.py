@@ -48,8 +48,9 @@ def add_proximal_decay(
         def decayed(u: jax.Array, theta: jax.Array) -> jax.Array:
             dtype = jnp.result_type(u, theta)
             wide = jnp.promote_types(dtype, jnp.float32)
-            decay = wd * theta.astype(wide)
-            return ((u.astype(wide) + decay) / (1 + lr * wd)).astype(dtype)
+            decay = wd * jnp.asarray(theta, wide)
+            moved = (jnp.asarray(u, wide) + decay) / (1 + lr * wd)
+            return moved.astype(dtype)
 
         return jax.tree.map(decayed, updates, params), _advanced(state)
 

@@ -35,6 +35,13 @@ def check_restart(restart: Restart | None) -> None:
 def is_due(restart: Restart, count: jax.typing.ArrayLike) -> jax.Array:
     """Whether to restart after ``count`` updates."""
     count = jnp.asarray(count)
-    if callable(restart):
-        return jnp.asarray(restart(count))
-    return count % restart == 0
+    if not callable(restart):
+        return count % restart == 0
+    due = restart(count)
+    # Of another shape it would restart some entries, and change the state's.
+    if due is None or jnp.shape(due) != ():
+        raise ValueError(
+            "restart is a predicate that must return one boolean, but it"
+            f" returned {due!r}."
+        )
+    return jnp.asarray(due)

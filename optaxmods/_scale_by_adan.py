@@ -20,7 +20,7 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._dtypes import returning_as_came
+from optaxmods._dtypes import returned_as_came, returning_as_came
 from optaxmods._restart import Restart, check_restart, is_due
 
 
@@ -63,7 +63,7 @@ def scale_by_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: a number ``restart`` below 1.
+      ValueError: a ``restart`` below 1 or of no known form.
 
     Examples:
       >>> import optax
@@ -110,7 +110,8 @@ def scale_by_agr_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr`; a number ``restart`` below 1.
+      ValueError: as :func:`optaxmods.agr`; a ``restart`` below 1 or of no
+        known form.
 
     Examples:
       >>> import optax
@@ -196,7 +197,7 @@ def adan_moments(
             m=optax.tree.cast_like(m, state.m),
             v=optax.tree.cast_like(v, state.v),
             n=optax.tree.cast_like(n, state.n),
-            g=optax.tree.cast_like(updates, state.g),
+            g=returned_as_came(updates, state.g),
         )
         if restart is not None:
             new_state = _restarted(new_state, is_due(restart, count))

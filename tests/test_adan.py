@@ -205,6 +205,31 @@ def test_a_numpy_period():
     assert_same(got, want, 0)
 
 
+@pytest.mark.parametrize("returned", [jnp.array([True, False]), None])
+def test_a_predicate_that_returns_no_boolean(returned):
+    tx = optaxmods.adan(1e-3, restart=lambda count: returned)
+    with pytest.raises(ValueError, match="restart is a predicate that must"):
+        tx.update(jnp.ones((2, 2)), tx.init(jnp.ones((2, 2))))
+
+
+def test_leaves_that_are_python_numbers():
+    params = {"kernel": jnp.ones((2, 2)), "scale": 2.0}
+    tx = optaxmods.adan_agr(0.1, weight_decay=0.5)
+    updates, _ = tx.update(params, tx.init(params), params)
+    want = reference.adan_agr(
+        2.0, [2.0], 0.1, weight_decay=0.5, is_matrix=False
+    )
+    np.testing.assert_allclose(updates["scale"], want[0] - 2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_without_parameters_no_small_step_is_lost(dtype):
+    tx = optaxmods.adan(1e-9)
+    gradient = jnp.ones((2, 3), dtype)
+    updates, _ = tx.update(gradient, tx.init(jnp.ones((2, 3))))
+    np.testing.assert_allclose(updates, -1e-9, rtol=0.2)
+
+
 def test_a_predicate_taken_for_a_schedule():
     def predicate(count):
         return count == 3

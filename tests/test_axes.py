@@ -216,6 +216,10 @@ ERRORS = {
     "another word": ("every", r"reduction_axes holds 'every'; pass"),
     "an int": (1, r"reduction_axes holds 1; pass"),
     "booleans": ((True, False), r"reduction_axes holds True"),
+    "None in a tree": (
+        {**PER_LEAF, "head": {"kernel": None, "bias": ()}},
+        r"reduction_axes holds None at head/kernel; pass",
+    ),
 }
 
 
@@ -255,6 +259,12 @@ def test_a_group_of_one_entry_is_an_error_with_the_path():
 def test_axis_name_errors():
     with pytest.raises(ValueError, match=r"axis_name holds 0 at layers"):
         optaxmods.agr(axis_name=lambda _: {"layers": 0}).init(make_updates())
+    with pytest.raises(ValueError, match=r"names a mesh axis twice for head"):
+        optaxmods.agr(axis_name=("data", "data")).init(make_updates())
+    # Named for a leaf that is left alone, and no axis all the same.
+    tx = optaxmods.agr(axis_name={"b": "dta"})
+    with pytest.raises(ValueError, match=r"axis_name names 'dta'"):
+        tx.update({"b": jnp.ones(2)}, optax.EmptyState())
     names = {"layers": {"kernel": "data"}}
     with pytest.raises(ValueError, match=r"leaf head/bias .* as axis_name"):
         optaxmods.agr(axis_name=names).init(make_updates())

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 from conftest import enable_x64
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def test_of_the_strength():
     np.testing.assert_allclose(slope, -alpha * gradient, rtol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 1e37])
+@pytest.mark.parametrize("scale", [1e-34, 1e-20, 1.0, 1e20, 1e37])
 def test_finite_at_every_scale(scale):
     gradient = np.array([[3.0, -1.0], [0.5, 0.0]])
     slope = jax.jacobian(psi)(jnp.asarray(scale * gradient, jnp.float32))
@@ -67,6 +68,66 @@ def test_finite_at_every_scale(scale):
         axis=-1,
     ).reshape(2, 2, 2, 2)
     np.testing.assert_allclose(slope, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "direction"), [(3e38, 3e38), (5e37, 2e38)])
+def test_directions_near_overflow(size, direction):
+    # Along itself a homogeneous Psi has itself for derivative.
+    gradient, tangent = jnp.full((2, 2), size), jnp.full((2, 2), direction)
+    _, pushed = jax.jvp(psi, (gradient,), (tangent,))
+    np.testing.assert_allclose(pushed, direction / size * psi(gradient), 1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_second_derivatives(is_complex):
+    generator = np.random.default_rng(1)
+    parts = generator.standard_normal((2 if is_complex else 1, 2, 3))
+
+    def join(parts):
+        return parts[0] + 1j * parts[1] if is_complex else parts[0]
+
+    def loss(parts, damped):
+        value = damped(join(parts))
+        return jnp.sum(jnp.sin(value.real) + jnp.cos(2 * value.imag))
+
+    def as_printed(gradient):
+        magnitude = jnp.abs(gradient)
+        return gradient - magnitude / jnp.sum(magnitude) * gradient
+
+    for hessian in (jax.hessian, lambda f: jax.jacrev(jax.jacrev(f))):
+        ours = hessian(lambda parts: loss(parts, psi))(jnp.asarray(parts))
+        want = hessian(lambda parts: loss(parts, as_printed))(
+            jnp.asarray(parts)
+        )
+        np.testing.assert_allclose(ours, want, rtol=1e-9, atol=1e-12)
+
+
+def test_a_dead_layer_leaves_second_derivatives_finite():
+    # All gradients behind a dead relu are 0.
+    def after_a_step(weights):
+        def loss_fn(weights):
+            hidden = jax.nn.relu(jnp.array([[1.0, 2.0]]) @ weights["a"])
+            return jnp.sum((hidden @ weights["b"] - 1.0) ** 2)
+
+        gradient = psi(jax.grad(loss_fn)(weights))
+        return loss_fn(
+            jax.tree.map(lambda w, g: w - 0.1 * g, weights, gradient)
+        )
+
+    weights = {"a": -jnp.ones((2, 3)), "b": jnp.ones((3, 1))}
+    ones = jax.tree.map(jnp.ones_like, weights)
+    _, product = jax.jvp(jax.grad(after_a_step), (weights,), (ones,))
+    chex.assert_tree_all_finite(product)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1e20])
+def test_coefficients_have_finite_derivatives(scale):
+    gradient = scale * jnp.array([[3.0, -1.0], [0.5, 2.0]])
+    slope = jax.grad(lambda g: jnp.sum(optaxmods.agr_coefficients(g) ** 2))(
+        gradient
+    )
+    chex.assert_tree_all_finite(slope)
 
 
 @pytest.mark.parametrize(
