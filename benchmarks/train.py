@@ -17,7 +17,8 @@ from benchmarks.study import Outcome
 # all of them.
 MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 
-EVALUATED_AT_ONCE = 1000
+# More are no faster, and the patches of a convolution take memory.
+EVALUATED_AT_ONCE = 250
 
 
 class Curves(NamedTuple):

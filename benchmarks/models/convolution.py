@@ -1,4 +1,4 @@
-"""Convolution and pooling that are fast for many seeds at once."""
+"""Convolution and pooling that are fast on a CPU too."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +19,10 @@ def convolve(
 ) -> jax.Array:
     """Convolves in the way that is fast on this machine.
 
-    Under ``vmap`` over seeds every seed has its own kernel, which turns
-    ``lax.conv_general_dilated`` into a grouped convolution. Accelerators are
-    built for these; XLA's CPU backend is several times as fast with a matrix
-    product.
+    XLA's CPU backend takes several times as long for a convolution as for a
+    matrix product where it stands in a loop, as every training step does, and
+    where each seed has its own kernel under ``vmap``, which makes it a grouped
+    one. Accelerators are built for both.
     """
     if jax.default_backend() == "cpu":
         return convolve_by_matmul(inputs, kernel, window_strides, padding)
