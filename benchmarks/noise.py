@@ -37,10 +37,10 @@ def student_t_noise(
     from the extra argument ``key``.
     """
 
-    def update_fn(updates, state, params=None, *, key: jax.Array, **extra: Any):
-        del params, extra
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra: Any):
+        del params
         leaves, treedef = jax.tree.flatten(updates)
-        keys = jax.random.split(key, len(leaves))
+        keys = jax.random.split(extra["key"], len(leaves))
         noisy = [
             leaf
             + scale

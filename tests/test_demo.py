@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import data, models, report, train
+from benchmarks import data, report, train
 from benchmarks.studies import digits_demo
 
 METHODS = ["adamw", "adan_agr"]
@@ -228,23 +228,6 @@ def test_an_epoch_visits_no_example_twice():
     for order in orders:
         assert len(set(order)) == 20
         assert set(order) <= set(range(23))
-
-
-def test_convolution_is_the_usual_one():
-    keys = jax.random.split(jax.random.key(0))
-    images = jax.random.normal(keys[0], (2, 7, 5, 3))
-    kernel = jax.random.normal(keys[1], (3, 5, 3, 4))
-    expected = jax.lax.conv_general_dilated(
-        images,
-        kernel,
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    actual = models.convolve_by_matmul(images, kernel, (1, 1), "SAME")
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="stride 1"):
-        models.convolve_by_matmul(images, kernel, (2, 2), "SAME")
 
 
 def curves_ending_in(values):

@@ -1,0 +1,75 @@
+"""Networks for small grey images, that a CPU trains in seconds."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from benchmarks.models.convolution import Conv, avg_pool, max_pool
+
+
+class MLP(nn.Module):
+    """Dense layers with ReLU between them."""
+
+    sizes: Sequence[int] = (256, 128)
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the logits, of shape [batch, num_classes]."""
+        features = images.reshape(images.shape[0], -1)
+        for size in self.sizes:
+            features = nn.relu(nn.Dense(size)(features))
+        return nn.Dense(self.num_classes)(features)
+
+
+class SmallCNN(nn.Module):
+    """Two 3x3 convolutions with a pooling between, and two dense layers."""
+
+    channels: tuple[int, int] = (16, 32)
+    hidden_size: int = 64
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the logits, of shape [batch, num_classes]."""
+        features = nn.relu(Conv(self.channels[0], (3, 3))(images))
+        features = avg_pool(features)
+        features = nn.relu(Conv(self.channels[1], (3, 3))(features))
+        features = features.reshape(features.shape[0], -1)
+        features = nn.relu(nn.Dense(self.hidden_size)(features))
+        return nn.Dense(self.num_classes)(features)
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 (LeCun et al., 1998) with ReLU, max pooling and full maps."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the logits, of shape [batch, num_classes]."""
+        # SAME stands for the paper's border of 2 around 28x28 images.
+        features = max_pool(nn.relu(Conv(6, (5, 5))(images)))
+        features = Conv(16, (5, 5), padding="VALID")(features)
+        features = max_pool(nn.relu(features))
+        features = features.reshape(features.shape[0], -1)
+        for size in (120, 84):
+            features = nn.relu(nn.Dense(size)(features))
+        return nn.Dense(self.num_classes)(features)
+
+
+class ConvNet(nn.Module):
+    """Two 3x3 convolutions, each with a max pooling, and two dense layers."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the logits, of shape [batch, num_classes]."""
+        features = images
+        for channels in (16, 32):
+            features = max_pool(nn.relu(Conv(channels, (3, 3))(features)))
+        features = features.reshape(features.shape[0], -1)
+        features = nn.relu(nn.Dense(64)(features))
+        return nn.Dense(self.num_classes)(features)
