@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pathlib
 import sys
 import tempfile
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = "argparse._SubParsersAction[_Parser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _add_list(commands: _Commands) -> None:
