@@ -235,10 +235,13 @@ def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
         name = preset if free else f"{preset}-{digest}"
         entries.append(Entry(name, result, is_packed=False))
     entries += [Entry(name, r, is_packed=True) for name, r in packed.items()]
-    order = list(found.presets)
-    return sorted(
-        entries, key=lambda e: ([*order, preset].index(preset), e.name)
-    )
+    presets = [*found.presets]
+
+    def place(entry: Entry) -> tuple[int, str]:
+        preset = entry.result["preset"]
+        return [*presets, preset].index(preset), entry.name
+
+    return sorted(entries, key=place)
 
 
 def _read_or_none(
