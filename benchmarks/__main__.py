@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pathlib
 import sys
 import tempfile
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = "argparse._SubParsersAction[_Parser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _add_list(commands: _Commands) -> None:
@@ -73,7 +73,6 @@ def _add_run(commands: _Commands) -> None:
     run = commands.add_parser(
         "run",
         help="run what is missing of a study",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description=(
             "Trains every (method, seed) of a study that is not in --out yet;"
             " each is saved the moment it ends, so that a run which was killed"
@@ -91,7 +90,7 @@ def _add_run(commands: _Commands) -> None:
         choices=study.PRESETS,
         default="small",
         help="smoke: seconds; small: minutes on two CPU cores; paper: the"
-        " paper's epochs, for an accelerator",
+        " paper's epochs, for an accelerator (default: %(default)s)",
     )
     _add_data_dir(run)
     _add_choices(run)
@@ -103,7 +102,6 @@ def _add_report(commands: _Commands) -> None:
     reporting = commands.add_parser(
         "report",
         help="write tables and plots of what has been run",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     _add_out(reporting, "bench-out")
     reporting.set_defaults(command=_report)
@@ -117,7 +115,7 @@ def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="train a few methods side by side on handwritten digits",
-        formatter_class=_HelpFormatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
             "Trains a small convolutional network on scikit-learn's digits "
             "with several\noptimizers, prints a table of test accuracy and "
@@ -135,13 +133,6 @@ def _add_demo(commands: _Commands) -> None:
     _add_choices(demo)
     _add_out(demo, "demo-out")
     demo.set_defaults(command=_demo)
-
-
-class _HelpFormatter(
-    argparse.ArgumentDefaultsHelpFormatter,
-    argparse.RawDescriptionHelpFormatter,
-):
-    """Shows defaults and keeps the line breaks of descriptions."""
 
 
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -172,10 +163,10 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--out",
-        type=_writable_folder,
+        type=pathlib.Path,
         default=default,
         metavar="DIR",
-        help="where the files go; made if it is not there",
+        help="the folder of the results (default: %(default)s)",
     )
 
 
@@ -199,19 +190,17 @@ def _existing_folder(text: str) -> pathlib.Path:
     return folder
 
 
-def _writable_folder(text: str) -> pathlib.Path:
+def _check_writable(folder: pathlib.Path) -> None:
     # Checked before minutes of training, by doing it: permission bits do not
     # tell of read-only or full file systems.
-    folder = pathlib.Path(text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise argparse.ArgumentTypeError(
-            f"cannot write to a folder {text!r}: {error.strerror}"
+        raise ValueError(
+            f"cannot write to a folder {str(folder)!r}: {error.strerror}"
         ) from error
-    return folder
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -264,6 +253,7 @@ def _run_one(
         data_dir=options.data_dir,
         overrides=getattr(options, "overrides", None),
     )
+    _check_writable(options.out)
     with _progress_bar() as progress:
         bar = progress.add_task(name, total=None)
         done = runner.run(
@@ -299,6 +289,8 @@ def _progress_bar() -> Progress:
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.out.exists():
+        _check_writable(options.out)
     paths = report.write_all(options.out)
     if not paths:
         raise ValueError(

@@ -88,6 +88,12 @@ def load(
         put_aside(path, "damaged")
         print(f"{error}; moved aside, it will be run again")
         return None
+    found = Key(cell["variant"], cell["method"], cell["seed"])
+    if found != key:
+        # Copied or renamed, or of a key whose file has the same name.
+        put_aside(path, f"holds-{found.file_name}")
+        print(f"{path}: holds another cell; moved aside, it will be run again")
+        return None
     if cell["configuration"] != json.loads(json.dumps(configuration)):
         put_aside(path, f"other-{digest(cell['configuration'])}")
         print(f"{path}: of another configuration; moved aside")
@@ -122,9 +128,17 @@ def check(cell: Any, where: str) -> dict[str, Any]:
         for name in ("configuration", "versions", "device"):
             if not isinstance(cell[name], dict):
                 raise TypeError(f"{name} is no object")
-        fields = {"diverged": bool(cell["diverged"])}
-        fields["wall_seconds"] = float(cell["wall_seconds"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        fields = {
+            "diverged": bool(cell["diverged"]),
+            "wall_seconds": float(cell["wall_seconds"]),
+        }
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DamagedCellError(
             f"{where}: no whole cell ({type(error).__name__}: {error})"
         ) from error

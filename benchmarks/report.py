@@ -1,268 +1,281 @@
-"""Tables and curves of a study: terminal, JSON, Markdown and PNG."""
+"""Tables of a run, for the terminal, as JSON and as Markdown with plots."""
 
-from collections.abc import Mapping
-import importlib.metadata
-import io
+from collections.abc import Callable, Iterable, Mapping
 import json
-import math
-import os
 import pathlib
-import platform
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.train import Curves
-import optaxmods
+from benchmarks import cells, markdown, plots, study, verdicts
+from benchmarks.study import Study
+from benchmarks.verdicts import Result
 
-# Column heading: the curve, the factor and the digits behind the point.
-COLUMNS = {
-    "test accuracy, %": ("test_accuracy", 100.0, 2),
-    "test loss": ("test_loss", 1.0, 4),
-    "training loss": ("train_loss", 1.0, 4),
-}
-PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scikit-learn")
-# Methods of one family can run on top of each other. Widths that fall from
-# method to method keep the lower curve visible on both sides of the upper one.
-LINE_STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#56B4E9", "linestyle": "-", "marker": "o"},
-    {"color": "#0B3C8C", "linestyle": (0, (5, 2)), "marker": "s"},
-    {"color": "#009E73", "linestyle": (0, (1, 1.5)), "marker": "^"},
-    {"color": "#E69F00", "linestyle": "-", "marker": "D"},
-    {"color": "#B22222", "linestyle": (0, (5, 2)), "marker": "v"},
-)
+CONFIGURATION = "configuration.json"
+# Of the cells' fields those that a table or a plot is made of.
+KEPT = ("variant", "method", "seed", "diverged", "wall_seconds")
+CURVE_DIGITS = 6
+FINAL_DIGITS = 9  # All that a float32 has.
 
 
-def summarize(curves: Curves) -> dict[str, Any]:
-    """Returns mean, standard deviation and values of the last epoch."""
-    summary = {}
-    for name, curve in curves._asdict().items():
-        last = np.asarray(curve, np.float64)[:, -1]
-        summary[name] = {
-            "mean": float(last.mean()),
-            "std": float(last.std(ddof=1)) if len(last) > 1 else None,
-            "per_seed": last.tolist(),
-        }
-    return summary
+class Entry(NamedTuple):
+    """A result and where it is written."""
+
+    name: str
+    result: Result
+    is_packed: bool  # Whether it was read from the packed JSON.
 
 
-def document(
-    configuration: Mapping[str, Any],
-    curves: Mapping[str, Curves],
-    wall_seconds: float,
-) -> dict[str, Any]:
-    """Returns everything measured, and where, as plain JSON values."""
+def collect(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns all usable cells of a run's folder.
+
+    What is no cell of this run is named in a line and left out.
+
+    Raises:
+      DamagedCellError: The folder's configuration cannot be read.
+    """
+    shared = _configuration(folder / CONFIGURATION)
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path.name == CONFIGURATION:
+            continue
+        try:
+            found.append(_cell_of(path, shared))
+        except cells.DamagedCellError as error:
+            print(f"{error}; left out")
+    found.sort(key=lambda c: (c["variant"], c["method"], c["seed"]))
+    seconds = sum(cell["wall_seconds"] for cell in found)
     return {
-        "configuration": dict(configuration),
-        "versions": _versions(),
-        "device": {
-            "platform": jax.default_backend(),
-            "kind": jax.devices()[0].device_kind,
-            "machine": platform.machine(),
-            "cpu_cores": os.cpu_count(),
-        },
-        "wall_seconds": round(wall_seconds, 2),
-        "methods": {
-            name: {
-                "final": summarize(method_curves),
+        "study": shared["study"],
+        "preset": shared["preset"],
+        "configuration": shared,
+        "versions": _distinct(cell["versions"] for cell in found),
+        "devices": _distinct(cell["device"] for cell in found),
+        "wall_seconds": round(seconds, 3),
+        "cells": [
+            {
+                **{key: cell[key] for key in KEPT},
                 "curves": {
-                    key: np.asarray(curve).tolist()
-                    for key, curve in method_curves._asdict().items()
+                    key: [_rounded(x, CURVE_DIGITS) for x in curve]
+                    for key, curve in cell["curves"].items()
+                },
+                "final": {
+                    key: _rounded(x, FINAL_DIGITS)
+                    for key, x in cell["final"].items()
                 },
             }
-            for name, method_curves in curves.items()
-        },
+            for cell in found
+        ],
     }
-
-
-def table_rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """Returns one row of cells a method, in the order of ``COLUMNS``."""
-    return [
-        [name]
-        + [
-            _cell(method["final"][key], factor, digits)
-            for key, factor, digits in COLUMNS.values()
-        ]
-        for name, method in results["methods"].items()
-    ]
-
-
-def print_table(results: Mapping[str, Any], caption: str) -> None:
-    """Prints the table and its caption to standard output."""
-    table = Table("method")
-    for heading in COLUMNS:
-        table.add_column(heading, justify="right")
-    for row in table_rows(results):
-        table.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(caption)
 
 
 def write(
-    folder: pathlib.Path,
-    name: str,
-    results: Mapping[str, Any],
-    *,
-    title: str,
-    caption: str,
-    command: str,
+    result: Result, folder: pathlib.Path, name: str
 ) -> list[pathlib.Path]:
-    """Writes NAME.json, NAME.md and NAME.png; returns their paths."""
-    contents = {
-        f"{name}.json": _json(results),
-        f"{name}.md": _markdown(name, results, title, caption, command),
-        f"{name}.png": _png(results, title),
-    }
+    """Writes a result's JSON, Markdown and pictures; returns their paths."""
+    contents = {f"{name}.json": _packed(result)} | _made_from(result, name)
+    return _write(folder, contents)
+
+
+def write_all(out: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the results of all runs in a folder, and their overview."""
+    paths, overview = [], {}
+    for name in study.names():
+        found = study.find(name)
+        overview[name] = {}
+        for entry in _entries(out / name, found):
+            contents = _made_from(entry.result, entry.name)
+            if not entry.is_packed:
+                contents[f"{entry.name}.json"] = _packed(entry.result)
+            paths += _write(out / name, contents)
+            overview[name][f"{name}/{entry.name}.md"] = entry.result
+    if not paths:
+        return []
+    readme = out / "README.md"
+    start = markdown.OVERVIEW.encode()
+    if readme.exists() and not readme.read_bytes().startswith(start):
+        print(f"{readme}: not an overview of studies; left as it is")
+        return paths
+    text = markdown.overview(overview)
+    return [*paths, *_write(out, {readme.name: text.encode()})]
+
+
+def print_table(result: Result) -> None:
+    """Prints a result's table and its caption to standard output."""
+    found = study.find(result["study"])
+    console = Console(highlight=False, markup=False)
+    rows = [row for row in verdicts.rows(found, result) if row.seeds]
+    for variant in dict.fromkeys(row.variant for row in rows):
+        table = Table(title=variant or None)
+        table.add_column("method", no_wrap=True)
+        for metric in found.metrics:
+            table.add_column(metric.label, justify="right", no_wrap=True)
+        table.add_column("verdict")
+        for row in rows:
+            if row.variant == variant:
+                means = markdown.means(found, row)
+                table.add_row(row.method, *means, row.verdict)
+        console.print(table)
+    console.print(markdown.caption(found, result))
+
+
+def _configuration(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        shared = json.loads(path.read_text("utf-8"))
+        for key in ("study", "preset", "model"):
+            if not isinstance(shared[key], str):
+                raise TypeError(f"{key} is no text")
+        if not isinstance(shared["settings"], dict):
+            raise TypeError("settings is no object")
+        str(shared["data"]["description"])
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise cells.DamagedCellError(
+            f"{path}: no configuration ({type(error).__name__}: {error})"
+        ) from error
+    return shared
+
+
+def _cell_of(path: pathlib.Path, shared: Mapping[str, Any]) -> dict[str, Any]:
+    cell = cells.read(path)
+    key = cells.Key(cell["variant"], cell["method"], cell["seed"])
+    if path.name != key.file_name:
+        raise cells.DamagedCellError(f"{path}: holds {key.file_name}")
+    configuration = cell["configuration"]
+    if any(configuration.get(name) != shared[name] for name in shared):
+        raise cells.DamagedCellError(f"{path}: of another configuration")
+    return cell
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    found = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _packed(result: Result) -> bytes:
+    """Returns JSON with one cell a line, so that changes can be read."""
+
+    def line(value: Any) -> str:
+        return cells.to_json(value).decode().strip()
+
+    fields = [
+        f"{line(key)}: {line(value)}"
+        for key, value in result.items()
+        if key != "cells"
+    ]
+    body = ",\n".join(map(line, result["cells"]))
+    fields.append(f'"cells": [\n{body}\n]')
+    return ("{\n" + ",\n".join(fields) + "\n}\n").encode()
+
+
+def _unpacked(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text("utf-8"))
+        result["wall_seconds"] = float(result["wall_seconds"])
+        shared = result["configuration"]
+        texts = (shared["data"]["description"], shared["model"])
+        lists = ("versions", "devices", "cells")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("data or model is no text")
+        for key in lists:
+            result[key] = [dict(item) for item in result[key]]
+        dict(shared["settings"])
+        # Beside its numbers a packed cell has what makes a whole one whole.
+        shared_fields = {"configuration": {}, "versions": {}, "device": {}}
+        result["cells"] = [
+            {
+                key: value
+                for key, value in cells.check(
+                    {**cell, **shared_fields}, str(path)
+                ).items()
+                if key not in shared_fields
+            }
+            for cell in result["cells"]
+        ]
+        if {result["study"], shared["study"]} != {path.parent.name}:
+            raise ValueError(f"of the study {result['study']}")
+        if result["preset"] != shared["preset"]:
+            raise ValueError("of two presets")
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise cells.DamagedCellError(
+            f"{path}: no packed result ({type(error).__name__}: {error})"
+        ) from error
+    return result
+
+
+def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
+    """Returns a study's results: of its runs, then those that are packed.
+
+    A preset's name alone goes to its only result, else to the one that has it.
+    """
+    runs = {}
+    for path in sorted(folder.glob(f"*/{CONFIGURATION}")):
+        result = _read_or_none(collect, path.parent)
+        if result and result["cells"] and result["study"] == folder.name:
+            runs[cells.digest(result["configuration"])] = result
+    packed = {}
+    for path in sorted(folder.glob("*.json")):
+        result = _read_or_none(_unpacked, path)
+        if result:
+            digest = cells.digest(result["configuration"])
+            if digest not in runs:
+                packed[path.stem] = result
+    entries = []
+    for digest, result in runs.items():
+        preset = result["preset"]
+        alone = sum(run["preset"] == preset for run in runs.values()) == 1
+        free = alone and preset not in packed
+        name = preset if free else f"{preset}-{digest}"
+        entries.append(Entry(name, result, is_packed=False))
+    entries += [Entry(name, r, is_packed=True) for name, r in packed.items()]
+    presets = [*found.presets]
+
+    def place(entry: Entry) -> tuple[int, str]:
+        preset = entry.result["preset"]
+        return [*presets, preset].index(preset), entry.name
+
+    return sorted(entries, key=place)
+
+
+def _read_or_none(
+    read: Callable[[pathlib.Path], Result], path: pathlib.Path
+) -> Result | None:
+    try:
+        return read(path)
+    except cells.DamagedCellError as error:
+        print(f"{error}; left out")
+        return None
+
+
+def _write(
+    folder: pathlib.Path, contents: Mapping[str, bytes]
+) -> list[pathlib.Path]:
     for file_name, content in contents.items():
-        _write_atomically(folder / file_name, content)
+        cells.write_atomically(folder / file_name, content)
     return [folder / file_name for file_name in contents]
 
 
-def _versions() -> dict[str, str]:
-    # The library may run from its source, where no metadata tell its version.
-    return {
-        "python": platform.python_version(),
-        "optaxmods": optaxmods.__version__,
-    } | {package: importlib.metadata.version(package) for package in PACKAGES}
+def _made_from(result: Result, name: str) -> dict[str, bytes]:
+    """Returns all files of a result but its JSON."""
+    found = study.find(result["study"])
+    pictures = {
+        f"{name}.curves.png": plots.curves(found, result),
+        f"{name}.effects.png": plots.effects(found, result),
+    }
+    for ending, png in (found.pictures or _no_pictures)(result).items():
+        pictures[f"{name}.{ending.removesuffix('.png')}.png"] = png
+    drawn = {path: png for path, png in pictures.items() if png is not None}
+    page = markdown.page(found, result, list(drawn))
+    return {f"{name}.md": page.encode()} | drawn
 
 
-def _cell(statistic: Mapping[str, Any], factor: float, digits: int) -> str:
-    mean = f"{factor * statistic['mean']:.{digits}f}"
-    if statistic["std"] is None:
-        return mean
-    return f"{mean} ± {factor * statistic['std']:.{digits}f}"
-
-
-def _json(results: Mapping[str, Any]) -> bytes:
-    def finite(value: Any) -> Any:
-        # JSON has no NaN: a method that diverged reads null.
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        if isinstance(value, Mapping):
-            return {key: finite(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [finite(item) for item in value]
-        return value
-
-    text = json.dumps(finite(results), indent=1, allow_nan=False)
-    return f"{text}\n".encode()
-
-
-def _markdown(
-    name: str,
-    results: Mapping[str, Any],
-    title: str,
-    caption: str,
-    command: str,
-) -> bytes:
-    configuration = results["configuration"]
-    device = results["device"]
-    versions = ", ".join(
-        f"{package} {version}"
-        for package, version in results["versions"].items()
-    )
-    lines = [
-        f"# {title}",
-        "",
-        "| " + " | ".join(["method", *COLUMNS]) + " |",
-        "| --- |" + " ---: |" * len(COLUMNS),
-        *("| " + " | ".join(row) + " |" for row in table_rows(results)),
-        "",
-        caption,
-        "",
-        f"![Loss over the epochs]({name}.png)",
-        "",
-        *(
-            f"- `{method}`: {description}"
-            for method, description in configuration["methods"].items()
-        ),
-        "",
-        f"Data: {configuration['data']}. Model: `{configuration['model']}`.",
-        "",
-        f"Repeat with `{command}` "
-        f"({results['wall_seconds']:.0f} s on {device['kind']} "
-        f"{device['machine']}, {device['cpu_cores']} CPU cores; {versions}).",
-        "",
-    ]
-    return "\n".join(lines).encode()
-
-
-def _png(results: Mapping[str, Any], title: str) -> bytes:
-    # A canvas of its own leaves pyplot's global figures and backend alone.
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    training, test = figure.subplots(1, 2, sharex=True)
-    _draw(training, results, "train_loss", "training loss")
-    _draw(test, results, "test_loss", "test loss")
-    handles, labels = training.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=len(labels),
-        handlelength=5,
-        frameon=False,
-    )
-    num_seeds = len(results["configuration"]["seeds"])
-    figure.suptitle(
-        f"{title}\nmean over {num_seeds} seeds, band from lowest to highest"
-        if num_seeds > 1
-        else f"{title}\none seed"
-    )
-    buffer = io.BytesIO()
-    canvas.print_figure(buffer, format="png", dpi=150)
-    return buffer.getvalue()
-
-
-def _draw(axes: Axes, results: Mapping[str, Any], key: str, label: str) -> None:
-    methods = results["methods"]
-    for index, (name, method) in enumerate(methods.items()):
-        curve = np.asarray(method["curves"][key])
-        epochs = np.arange(curve.shape[1])
-        style = LINE_STYLES[index % len(LINE_STYLES)]
-        # Markers that take turns along the axis do not hide each other.
-        stride = max(len(methods), len(epochs) // 5)
-        axes.plot(
-            epochs,
-            curve.mean(axis=0),
-            label=name,
-            linewidth=max(1.2, 4.4 - 0.7 * index),
-            markersize=6,
-            markevery=(index * stride // len(methods), stride),
-            **style,
-        )
-        axes.fill_between(
-            epochs,
-            curve.min(axis=0),
-            curve.max(axis=0),
-            color=style["color"],
-            alpha=0.12,
-            linewidth=0,
-        )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{label} (cross-entropy, log scale)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Leaves the old file or the new one, never half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _no_pictures(result: Result) -> Mapping[str, bytes]:
+    del result
+    return {}

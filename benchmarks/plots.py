@@ -1,0 +1,331 @@
+"""Pictures of a run: its curves, and its effects with their intervals."""
+
+from collections.abc import Mapping, Sequence
+import io
+import math
+import textwrap
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+import numpy as np
+
+from benchmarks import verdicts
+from benchmarks.study import Curve, Study
+from benchmarks.verdicts import Result, Row
+
+DOTS_PER_INCH = 110
+PANELS_IN_A_ROW = 3
+SMALL = 8  # Points of a font.
+FEW_POINTS = 6
+# The colours of Okabe and Ito that stand out from white, without black. With
+# four kinds of line no pair comes twice among twelve methods.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+BASELINES: tuple[dict[str, Any], ...] = (
+    {"color": "#000000", "linestyle": "-", "marker": "."},
+    {"color": "#8A8A8A", "linestyle": "-", "marker": "."},
+    {"color": "#000000", "linestyle": (0, (5, 2)), "marker": "."},
+    {"color": "#8A8A8A", "linestyle": (0, (5, 2)), "marker": "."},
+)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Returns a figure's PNG."""
+    # A canvas of its own leaves pyplot's global figures and backend alone.
+    canvas = FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    canvas.print_figure(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()
+
+
+def styles(study: Study) -> dict[str, dict[str, Any]]:
+    """Returns each method's look, the same in all pictures of a study."""
+    used = {method.baseline for method in study.methods.values()}
+    looks, baselines, others = {}, 0, 0
+    for name in study.methods:
+        if name in used:
+            looks[name] = BASELINES[baselines % len(BASELINES)]
+            baselines += 1
+        else:
+            looks[name] = {
+                "color": COLORS[others % len(COLORS)],
+                "linestyle": LINES[others % len(LINES)],
+                "marker": MARKERS[others % len(MARKERS)],
+            }
+            others += 1
+    return looks
+
+
+def curves(study: Study, result: Result) -> bytes:
+    """Draws each curve's mean over the seeds, a row of panels a variant."""
+    places = verdicts.by_place(result)
+    variants = list(dict.fromkeys(variant for variant, _ in places))
+    variants = [v for v in verdicts.variants(study, result) if v in variants]
+    names = [
+        name
+        for name in verdicts.methods(study, result)
+        if any(method == name for _, method in places)
+    ]
+    panels = [
+        (variant, curve) for variant in variants for curve in study.curves
+    ]
+    columns = len(study.curves)
+    if columns == 1:
+        columns = min(PANELS_IN_A_ROW, len(variants))
+    rows = -(-len(panels) // columns)
+    height = max(2.5 * rows + 0.9, 0.22 * len(names) + 1.2)
+    figure = Figure(figsize=(3.5 * columns + 1.8, height), layout=_layout())
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    looks = _looks(study, names)
+    for axes, (variant, curve) in zip(grid.flat, panels, strict=False):
+        runs = {name: places.get((variant, name), {}) for name in names}
+        _draw_curve(axes, curve, runs, looks)
+        axes.set_title(variant, loc="left", fontsize=9, fontweight="bold")
+    _finish_grid(grid, len(panels), study.x_label)
+    handles = [Line2D([], [], label=name, **looks[name]) for name in names]
+    figure.legend(
+        handles=handles,
+        loc="outside right center",
+        handlelength=4,
+        frameon=False,
+        fontsize=SMALL,
+    )
+    figure.suptitle(f"{study.title}\n{_spread(places)}", fontsize=11)
+    note = _left_out(places)
+    if note:
+        figure.supxlabel(textwrap.fill(note, 35 * columns), fontsize=SMALL)
+    return to_png(figure)
+
+
+def effects(study: Study, result: Result) -> bytes | None:
+    """Draws each method's effect; None where none has a baseline."""
+    rows = [
+        row
+        for row in verdicts.rows(study, result)
+        if row.effect is not None and row.verdict != "not run"
+    ]
+    if not any(row.effect and math.isfinite(row.effect.mean) for row in rows):
+        return None
+    variants = list(dict.fromkeys(row.variant for row in rows))
+    names = list(dict.fromkeys(row.method for row in rows))
+    columns = min(PANELS_IN_A_ROW, len(variants))
+    lines = -(-len(variants) // columns)
+    figure = Figure(
+        figsize=(3.2 * columns + 3.4, (0.34 * len(names) + 0.8) * lines + 1.3),
+        layout=_layout(),
+    )
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    looks = _looks(study, names)
+    for axes, variant in zip(grid.flat, variants, strict=False):
+        here = {row.method: row for row in rows if row.variant == variant}
+        _draw_effects(axes, study, names, here, looks)
+        axes.set_title(variant, loc="left", fontsize=9, fontweight="bold")
+    for axes in grid.flat[len(variants) :]:
+        axes.set_visible(False)
+    metric = study.metrics[0]
+    better = (
+        "right is better →" if metric.larger_is_better else "← left is better"
+    )
+    figure.supxlabel(
+        f"{metric.label}, method minus baseline ({better})", fontsize=10
+    )
+    figure.suptitle(
+        f"{study.title}\nmean over seeds and its 95 % interval, filled where"
+        f" p < {verdicts.SIGNIFICANT:g} after Holm",
+        fontsize=11,
+    )
+    return to_png(figure)
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)  # In inches.
+
+
+def _looks(study: Study, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    gone = {"color": "#B0B0B0", "linestyle": ":", "marker": "x"}
+    return dict.fromkeys(names, gone) | styles(study)
+
+
+def _draw_curve(
+    axes: Axes,
+    curve: Curve,
+    runs: Mapping[str, verdicts.Cells],
+    looks: Mapping[str, dict[str, Any]],
+) -> None:
+    drawn = []
+    for index, (name, by_seed) in enumerate(runs.items()):
+        values = _finite(by_seed, curve.key)
+        if not values.size:
+            continue
+        drawn.append(values)
+        points = np.arange(values.shape[1])
+        look = looks[name]
+        # Markers that take turns along the axis do not hide each other; a few
+        # points have all of theirs. Widths that fall keep the lower of two
+        # equal curves visible.
+        stride = (
+            max(len(runs), len(points) // 5) if len(points) > FEW_POINTS else 1
+        )
+        axes.plot(
+            points,
+            values.mean(axis=0),
+            linewidth=max(1.2, 3.0 - 0.25 * index),
+            markersize=4.5,
+            markevery=(index * stride // len(runs), stride),
+            **look,
+        )
+        axes.fill_between(
+            points,
+            values.min(axis=0),
+            values.max(axis=0),
+            color=look["color"],
+            alpha=0.12,
+            linewidth=0,
+        )
+    _scale(axes, curve, drawn)
+    axes.set_ylabel(curve.label, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _finite(by_seed: verdicts.Cells, key: str) -> np.ndarray:
+    """Returns [seeds, points] of the seeds that did not diverge."""
+    kept = [
+        cell["curves"][key]
+        for cell in by_seed.values()
+        if not cell["diverged"] and key in cell["curves"]
+    ]
+    shortest = min(map(len, kept), default=0)
+    return np.array([values[:shortest] for values in kept], np.float64)
+
+
+def _scale(axes: Axes, curve: Curve, drawn: Sequence[np.ndarray]) -> None:
+    if not drawn:
+        axes.text(
+            0.5,
+            0.5,
+            "nothing to draw",
+            ha="center",
+            transform=axes.transAxes,
+            fontsize=SMALL,
+        )
+        return
+    numbers = np.concatenate([values.ravel() for values in drawn])
+    positive = numbers[numbers > 0]
+    if not curve.log or not positive.size:
+        _show_the_end(axes, drawn)
+        return
+    axes.set_yscale("log")
+    ratio = positive.max() / positive.min()
+    if ratio < 4:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    else:
+        subs = (1.0, 2.0, 5.0) if ratio < 200 else (1.0,)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _show_the_end(axes: Axes, drawn: Sequence[np.ndarray]) -> None:
+    """Fits a linear axis to the last three quarters of long curves.
+
+    Else the first steps, which are large, leave no room for the others.
+    """
+    parts = [values[:, values.shape[1] // 4 :] for values in drawn]
+    if max(values.shape[1] for values in drawn) <= FEW_POINTS:
+        return
+    low = min(part.min() for part in parts)
+    high = max(part.max() for part in parts)
+    margin = 0.05 * (high - low)
+    if margin > 0:
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _finish_grid(grid: np.ndarray, used: int, x_label: str) -> None:
+    """Labels the lowest panel of each column and hides those not used."""
+    for axes in grid.flat[used:]:
+        axes.set_visible(False)
+    columns = grid.shape[1]
+    for axes in grid.flat[max(0, used - columns) : used]:
+        axes.set_xlabel(x_label, fontsize=9)
+        axes.tick_params(labelbottom=True)
+
+
+def _spread(places: Mapping[tuple[str, str], verdicts.Cells]) -> str:
+    counts = sorted({len(by_seed) for by_seed in places.values()})
+    if counts == [1]:
+        return "one seed"
+    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    return f"mean over {seeds} seeds, band from lowest to highest"
+
+
+def _left_out(places: Mapping[tuple[str, str], verdicts.Cells]) -> str:
+    notes = [
+        f"{' '.join(filter(None, place))} {verdicts.diverged(by_seed)} of"
+        f" {len(by_seed)}"
+        for place, by_seed in places.items()
+        if verdicts.diverged(by_seed)
+    ]
+    return f"Diverged and left out: {', '.join(notes)}." if notes else ""
+
+
+def _draw_effects(
+    axes: Axes,
+    study: Study,
+    names: Sequence[str],
+    rows: Mapping[str, Row],
+    looks: Mapping[str, dict[str, Any]],
+) -> None:
+    factor = study.metrics[0].factor
+    axes.axvline(0, color="black", linewidth=0.8)
+    for place, name in enumerate(names):
+        row = rows.get(name)
+        effect = row.effect if row else None
+        if row is None or effect is None or not math.isfinite(effect.mean):
+            axes.annotate(
+                row.verdict if row else "not run",
+                (0.5, place),
+                xycoords=axes.get_yaxis_transform(),
+                ha="center",
+                va="center",
+                fontsize=SMALL,
+                color="#555555",
+                backgroundcolor="white",
+            )
+            continue
+        color = looks[name]["color"]
+        if math.isfinite(effect.low):
+            ends = [factor * effect.low, factor * effect.high]
+            axes.plot(ends, [place, place], color=color, linewidth=1.8)
+        significant = row.p < verdicts.SIGNIFICANT
+        axes.plot(
+            factor * effect.mean,
+            place,
+            marker="o",
+            markersize=7,
+            color=color,
+            markerfacecolor=color if significant else "white",
+        )
+    axes.set_yticks(
+        range(len(names)),
+        [
+            f"{name} vs. {verdicts.method(study, name).baseline}"
+            for name in names
+        ],
+        fontsize=SMALL,
+    )
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(labelsize=SMALL)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
