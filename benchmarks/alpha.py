@@ -53,10 +53,10 @@ def run(model: nn.Module, job: Job) -> Sequence[Outcome]:
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
     )
+    size = settings["batch_size"]
+    looks = min(settings["looks"], len(job.data.labels) // size)
     looked_at = jax.tree.map(
-        lambda x: x[: settings["looks"] * settings["batch_size"]].reshape(
-            -1, settings["batch_size"], *x.shape[1:]
-        ),
+        lambda x: x[: looks * size].reshape(looks, size, *x.shape[1:]),
         job.data,
     )
     for epoch, run in enumerate(runs):

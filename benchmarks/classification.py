@@ -30,6 +30,8 @@ CURVES = (
     Curve("test_loss", "test loss (cross-entropy)", log=True),
     Curve("test_accuracy", "test accuracy"),
 )
+# Enough to see that a study runs.
+SMOKE = ("adamw", "agr+adamw", "adan_agr")
 # The defaults of AdamW in the AGR paper, and one decade around.
 LEARNING_RATES = {
     f"lr {rate:g}": {"learning_rate": rate} for rate in (1e-4, 1e-3, 1e-2)
@@ -80,6 +82,7 @@ def image_study(
             seeds=job.seeds,
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
+            vmapped=settings.get("vmapped"),
             on_epoch=job.on_progress,
         )
         return train.outcomes(curves)

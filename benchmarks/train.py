@@ -19,12 +19,15 @@ MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 
 # More are no faster, and the patches of a convolution take memory.
 EVALUATED_AT_ONCE = 250
+# The training loss is that of so many training examples, the first ones.
+MEASURED_TRAIN = 2000
 
 
 class Curves(NamedTuple):
     """Measurements before training and after each epoch.
 
-    Each is an array of shape [seeds, epochs + 1].
+    The training loss is that of the first ``MEASURED_TRAIN`` examples. Each is
+    an array of shape [seeds, epochs + 1].
     """
 
     train_loss: jax.Array
@@ -49,6 +52,7 @@ def train(
     seeds: Sequence[int],
     epochs: int,
     batch_size: int,
+    vmapped: bool | None = None,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Curves:
     """Trains one network a seed, all seeds in one program.
@@ -67,11 +71,16 @@ def train(
         epochs: Passes over the training images.
         batch_size: Images a step; what does not fill a batch at an epoch's end
             is left out of that epoch.
+        vmapped: Whether the seeds run under vmap or one after another in one
+            program. By default they do on an accelerator; a CPU is busy with
+            one, which fits its caches and takes a fraction of the memory, but
+            for the smallest networks.
         on_epoch: Called after each epoch.
 
     Returns:
         The curves of all seeds.
     """
+    vmapped = _is_vmapped(vmapped)
     measured = []
     for epoch, runs in enumerate(
         epochs_of(
@@ -82,10 +91,12 @@ def train(
             seeds=seeds,
             epochs=epochs,
             batch_size=batch_size,
+            vmapped=vmapped,
         )
     ):
         # Without the wait the progress would be that of dispatching.
-        measured.append(jax.block_until_ready(_measure(model, runs, data)))
+        points = _measure(model, runs, data, vmapped)
+        measured.append(jax.block_until_ready(points))
         if epoch:
             on_epoch()
     return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
@@ -100,6 +111,7 @@ def epochs_of(
     seeds: Sequence[int],
     epochs: int,
     batch_size: int,
+    vmapped: bool | None = None,
 ) -> Iterator[Run]:
     """Yields all seeds' runs before training and after each epoch.
 
@@ -115,7 +127,14 @@ def epochs_of(
         )
         keys = _step_keys(seed_array, epoch)
         runs = _epoch(
-            model, make_optimizer, rate, runs, batches, keys, examples
+            model,
+            make_optimizer,
+            rate,
+            runs,
+            batches,
+            keys,
+            examples,
+            _is_vmapped(vmapped),
         )
         yield runs
 
@@ -144,13 +163,14 @@ def _keys(seed: jax.Array) -> jax.Array:
     )
 
 
-def _each_seed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Maps over the seeds, in the way that is fast on this machine.
+def _is_vmapped(chosen: bool | None) -> bool:
+    return jax.default_backend() != "cpu" if chosen is None else chosen
 
-    A CPU is busy with one seed; one after another they fit its caches, and take
-    a fraction of the memory. An accelerator is not, and takes all at once.
-    """
-    if jax.default_backend() != "cpu":
+
+def _each_seed(
+    function: Callable[..., Any], vmapped: bool
+) -> Callable[..., Any]:
+    if vmapped:
         return jax.vmap(function)
     return lambda *seeds: jax.lax.map(lambda one: function(*one), seeds)
 
@@ -199,7 +219,9 @@ def _step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
     return jax.vmap(lambda s: jax.random.fold_in(_keys(s)[2], epoch))(seeds)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "make_optimizer"))
+@functools.partial(
+    jax.jit, static_argnames=("model", "make_optimizer", "vmapped")
+)
 def _epoch(
     model: nn.Module,
     make_optimizer: MakeOptimizer,
@@ -208,6 +230,7 @@ def _epoch(
     batches: jax.Array,
     keys: jax.Array,
     train: Examples,
+    vmapped: bool,
 ) -> Run:
     """Takes every seed through one epoch of its own batches."""
     optimizer = optax.with_extra_args_support(make_optimizer(rate))
@@ -239,18 +262,21 @@ def _epoch(
         step_keys = jax.random.split(key, len(batches))
         return jax.lax.scan(step, run, (batches, step_keys))[0]
 
-    return _each_seed(epoch_one)(runs, batches, keys)
+    return _each_seed(epoch_one, vmapped)(runs, batches, keys)
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def _measure(model: nn.Module, runs: Run, data: Split[Examples]) -> Curves:
+@functools.partial(jax.jit, static_argnames=("model", "vmapped"))
+def _measure(
+    model: nn.Module, runs: Run, data: Split[Examples], vmapped: bool
+) -> Curves:
     def measure_one(run: Run) -> Curves:
         variables = {"params": run.params, **run.statistics}
-        train_loss, _ = _evaluate(model, variables, data.train)
+        seen = jax.tree.map(lambda x: x[:MEASURED_TRAIN], data.train)
+        train_loss, _ = _evaluate(model, variables, seen)
         test_loss, test_accuracy = _evaluate(model, variables, data.test)
         return Curves(train_loss, test_loss, test_accuracy)
 
-    return _each_seed(measure_one)(runs)
+    return _each_seed(measure_one, vmapped)(runs)
 
 
 def _evaluate(

@@ -1,15 +1,12 @@
 """The training loop against gradient descent in NumPy, seeds and batches."""
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
-from benchmarks import data, models, train
+from benchmarks import data, train
 
 
 class ZeroLinear(nn.Module):
@@ -129,122 +126,3 @@ def test_an_epoch_visits_no_example_twice():
     for order in orders:
         assert len(set(order)) == 20
         assert set(order) <= set(range(23))
-
-
-def test_convolution_is_the_usual_one():
-    keys = jax.random.split(jax.random.key(0))
-    images = jax.random.normal(keys[0], (2, 7, 5, 3))
-    kernel = jax.random.normal(keys[1], (3, 5, 3, 4))
-    expected = jax.lax.conv_general_dilated(
-        images,
-        kernel,
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    actual = models.convolve_by_matmul(images, kernel, (1, 1), "SAME")
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="stride 1"):
-        models.convolve_by_matmul(images, kernel, (2, 2), "SAME")
-
-
-@pytest.mark.parametrize("learning_rate", [0.1, 0.5])
-def test_an_optimizer_is_made_for_the_learning_rate(learning_rate):
-    def after_one_step(make_optimizer, rate):
-        curves = train.train(
-            ZeroLinear(),
-            make_optimizer,
-            small_split(),
-            learning_rate=rate,
-            seeds=[0],
-            epochs=1,
-            batch_size=24,
-        )
-        return np.asarray(curves.train_loss)
-
-    fixed = after_one_step(lambda rate: optax.sgd(learning_rate), 99.0)
-    actual = after_one_step(optax.sgd, learning_rate)
-    np.testing.assert_allclose(actual, fixed, rtol=1e-6)
-
-
-def test_every_epoch_is_told():
-    told = []
-    train.train(
-        ZeroLinear(),
-        optax.sgd,
-        small_split(),
-        learning_rate=0.1,
-        seeds=[0, 1],
-        epochs=3,
-        batch_size=24,
-        on_epoch=lambda: told.append(1),
-    )
-    assert len(told) == 3
-
-
-class Remembering(nn.Module):
-    """Softmax regression that counts its training steps and drops out."""
-
-    @nn.compact
-    def __call__(self, images, train=False):
-        steps = self.variable("batch_stats", "steps", lambda: jnp.zeros([]))
-        if train and not self.is_initializing():
-            steps.value += 1
-        features = images.reshape(images.shape[0], -1)
-        features = nn.Dropout(0.5, deterministic=not train)(features)
-        return nn.Dense(3, kernel_init=nn.initializers.zeros)(features) * (
-            1 + steps.value
-        )
-
-
-def test_statistics_are_carried_and_dropout_has_its_keys():
-    def losses(model):
-        curves = train.train(
-            model,
-            optax.sgd,
-            small_split(),
-            learning_rate=0.1,
-            seeds=[0, 1],
-            epochs=2,
-            batch_size=12,
-        )
-        return np.asarray(curves.train_loss)
-
-    remembering = losses(Remembering())
-    np.testing.assert_array_equal(losses(Remembering()), remembering)
-    np.testing.assert_allclose(remembering[:, 0], math.log(3), rtol=1e-6)
-    assert len(np.unique(remembering[:, 1:])) == 4
-
-
-@pytest.mark.parametrize("count", [2, 4, 5])
-def test_parts_of_the_evaluation_add_up(count, monkeypatch):
-    def losses():
-        curves = train.train(
-            Linear(),
-            optax.sgd,
-            small_split(),
-            learning_rate=0.1,
-            seeds=[0],
-            epochs=0,
-            batch_size=12,
-        )
-        return [np.asarray(curve) for curve in curves]
-
-    whole = losses()
-    monkeypatch.setattr(train, "EVALUATED_AT_ONCE", count)
-    jax.clear_caches()
-    for part, expected in zip(losses(), whole, strict=True):
-        np.testing.assert_allclose(part, expected, rtol=1e-6)
-    jax.clear_caches()
-
-
-def test_outcomes_are_the_curves_seed_by_seed():
-    loss = jnp.asarray([[2.0, 1.0], [2.0, math.nan]])
-    first, second = train.outcomes(train.Curves(loss, 2 * loss, 0 * loss))
-    assert first.curves["test_loss"] == [4.0, 2.0]
-    assert first.final == {
-        "train_loss": 1.0,
-        "test_loss": 2.0,
-        "test_accuracy": 0.0,
-    }
-    assert math.isnan(second.final["train_loss"])

@@ -72,18 +72,9 @@ def test_seeds_alone_and_together_give_the_same(model):
     assert len(np.unique(together.train_loss)) == together.train_loss.size
 
 
-def clear_programs():
-    train._epoch.clear_cache()
-    train._measure.clear_cache()
-
-
-def test_all_at_once_is_one_after_another(monkeypatch):
-    model = Normalized()
-    after_another = trained(model, [0, 1])
-    monkeypatch.setattr(train, "_each_seed", jax.vmap)
-    clear_programs()
-    at_once = trained(model, [0, 1])
-    clear_programs()  # For the tests to come.
+def test_all_at_once_is_one_after_another():
+    after_another = trained(Normalized(), [0, 1], vmapped=False)
+    at_once = trained(Normalized(), [0, 1], vmapped=True)
     for ours, theirs in zip(at_once, after_another, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 

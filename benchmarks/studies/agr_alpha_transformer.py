@@ -51,7 +51,11 @@ STUDY = Study(
     run=functools.partial(alpha.run, MODEL),
     pictures=alpha.pictures,
     presets={
-        "smoke": Preset({**COMMON, "epochs": 1, "windows": 256}, seeds=1),
+        "smoke": Preset(
+            {**COMMON, "epochs": 1, "windows": 16, "looks": 1},
+            seeds=1,
+            methods=["adamw"],
+        ),
         "small": Preset({**COMMON, "epochs": 10, "windows": 4096}, seeds=3),
         "paper": Preset({**COMMON, "epochs": 20, "windows": 32600}, seeds=5),
     },

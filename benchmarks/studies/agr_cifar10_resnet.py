@@ -21,12 +21,12 @@ STUDY = image_study(
     variants={"": {}},
     presets={
         "smoke": Preset(
-            {**COMMON, "epochs": 1, "limit_train": 128, "limit_test": 50},
+            {**COMMON, "epochs": 1, "limit_train": 64, "limit_test": 50},
             seeds=2,
-            methods=["adamw", "agr+adamw"],
+            methods=["agr+adamw"],
         ),
         "small": Preset(
-            {**COMMON, "epochs": 8, "limit_train": 5000, "limit_test": 2000},
+            {**COMMON, "epochs": 6, "limit_train": 2500, "limit_test": 2000},
             seeds=5,
         ),
         "paper": Preset(

@@ -23,7 +23,13 @@ STUDY = image_study(
     variants={"": {}},
     presets={
         "smoke": Preset(
-            {**COMMON, "epochs": 1, "limit_train": 256, "limit_test": 100},
+            {
+                **COMMON,
+                "batch_size": 16,
+                "epochs": 1,
+                "limit_train": 32,
+                "limit_test": 16,
+            },
             seeds=1,
             methods=["agr+adamw"],
         ),

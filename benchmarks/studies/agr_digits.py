@@ -1,11 +1,11 @@
 """AGR on the smallest real images, at three learning rates."""
 
 from benchmarks import data
-from benchmarks.classification import image_study
+from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import SmallCNN
 from benchmarks.study import Preset
 
-COMMON = {"batch_size": 32, "weight_decay": 1e-4}
+COMMON = {"batch_size": 32, "vmapped": True, "weight_decay": 1e-4}
 
 STUDY = image_study(
     title="AGR on 8x8 digits",
@@ -16,7 +16,10 @@ STUDY = image_study(
     model=SmallCNN(),
     presets={
         "smoke": Preset(
-            {**COMMON, "epochs": 1}, seeds=2, variants=["lr 0.001"]
+            {**COMMON, "epochs": 1},
+            seeds=2,
+            variants=["lr 0.001"],
+            methods=SMOKE,
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=10),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),

@@ -3,7 +3,7 @@
 import functools
 
 from benchmarks import agr_methods, data
-from benchmarks.classification import image_study
+from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import SmallCNN
 from benchmarks.noise import student_t_noise
 from benchmarks.study import Job, Preset
@@ -11,6 +11,7 @@ from benchmarks.train import MakeOptimizer
 
 COMMON = {
     "batch_size": 32,
+    "vmapped": True,
     "learning_rate": 1e-3,
     "weight_decay": 1e-4,
     "noise_scale": 1.0,
@@ -49,7 +50,10 @@ STUDY = image_study(
     },
     presets={
         "smoke": Preset(
-            {**COMMON, "epochs": 1}, seeds=2, variants=["1 degrees"]
+            {**COMMON, "epochs": 1},
+            seeds=2,
+            variants=["1 degrees"],
+            methods=SMOKE,
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=10),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),

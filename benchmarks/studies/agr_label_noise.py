@@ -3,12 +3,17 @@
 import pathlib
 
 from benchmarks import data
-from benchmarks.classification import image_study
+from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import SmallCNN
 from benchmarks.noise import mislabel
 from benchmarks.study import Preset, Settings
 
-COMMON = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-4}
+COMMON = {
+    "batch_size": 32,
+    "vmapped": True,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+}
 SHARES = (0.2, 0.4, 0.6)
 
 
@@ -37,7 +42,10 @@ STUDY = image_study(
     },
     presets={
         "smoke": Preset(
-            {**COMMON, "epochs": 1}, seeds=2, variants=["40% wrong"]
+            {**COMMON, "epochs": 1},
+            seeds=2,
+            variants=["40% wrong"],
+            methods=SMOKE,
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=10),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),

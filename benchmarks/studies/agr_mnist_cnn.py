@@ -1,7 +1,7 @@
 """AGR on MNIST with a convolutional network, at three learning rates."""
 
 from benchmarks import data
-from benchmarks.classification import image_study
+from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import ConvNet
 from benchmarks.study import Preset
 
@@ -23,9 +23,10 @@ STUDY = image_study(
             {**COMMON, "epochs": 1, "limit_train": 200, "limit_test": 100},
             seeds=2,
             variants=["lr 0.001"],
+            methods=SMOKE,
         ),
         "small": Preset(
-            {**COMMON, "epochs": 5, "limit_train": 10000, "limit_test": 10000},
+            {**COMMON, "epochs": 5, "limit_train": 10000, "limit_test": 5000},
             seeds=5,
         ),
         "paper": Preset(

@@ -10,7 +10,12 @@ from benchmarks.models import SmallCNN
 from benchmarks.study import Job, Method, Paper, Preset
 from benchmarks.train import MakeOptimizer
 
-COMMON = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-4}
+COMMON = {
+    "batch_size": 32,
+    "vmapped": True,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+}
 SHARES = (25, 50, 75, 100)
 PLAIN = ("adamw", "adan")
 
@@ -103,7 +108,11 @@ STUDY = image_study(
         " The networks, the data and the budgets are others than here.",
     ),
     presets={
-        "smoke": Preset({**COMMON, "epochs": 1}, seeds=2),
+        "smoke": Preset(
+            {**COMMON, "epochs": 2},
+            seeds=2,
+            methods=["adamw", "agr 50 %+adamw"],
+        ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=10),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),
     },

@@ -5,7 +5,12 @@ from benchmarks.classification import image_study
 from benchmarks.models import SmallCNN
 from benchmarks.study import Preset
 
-COMMON = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-4}
+COMMON = {
+    "batch_size": 32,
+    "vmapped": True,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+}
 NAMES = ("adamw", "agr+adamw", "adamw_agr", "adan", "adan_agr")
 
 STUDY = image_study(
