@@ -37,8 +37,8 @@ def student_t(
     takes many times as long as a training step.
     """
     radius_key, angle_key = jax.random.split(key)
-    tiny = float(jnp.finfo(jnp.float32).tiny)
-    uniform = jax.random.uniform(radius_key, shape, minval=tiny)
+    # A float32 draw can be 0, one in 2**23; it stands for half that spacing.
+    uniform = jax.random.uniform(radius_key, shape, minval=2.0**-24)
     angle = jax.random.uniform(angle_key, shape, maxval=2 * math.pi)
     # u**(-2 / nu) - 1, exact also for u near 1.
     radius = jnp.sqrt(degrees * jnp.expm1(-2 / degrees * jnp.log(uniform)))
