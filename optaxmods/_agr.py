@@ -124,6 +124,12 @@ def agr(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         if callable(strength):
+            if isinstance(state, optax.EmptyState):
+                raise ValueError(
+                    "strength is a schedule, but the state is that of a number"
+                    " strength, without a step count: call init again, or use"
+                    " a schedule from the start."
+                )
             now = strength_at(strength, state.count)
             state = AgrState(count=optax.safe_increment(state.count))
         else:

@@ -77,6 +77,13 @@ def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
     ):
         if not callable(argument):
             _rule(argument, (), is_entry, name)
+    # What optax.inject_hyperparams makes of a callable, too.
+    if isinstance(reduction_axes, tuple) and not reduction_axes:
+        raise ValueError(
+            "reduction_axes is () for all leaves, which turns AGR off: pass"
+            " strength=0 instead, and with optax.inject_hyperparams name a"
+            " callable in static_args."
+        )
 
 
 class _Rule(NamedTuple):
@@ -134,7 +141,8 @@ def _rule(
 _FORMS = {
     "reduction_axes": (
         'None, "all" or a tuple of ints for all leaves, or a tree (or a'
-        " callable that returns one) with a tuple of ints for each leaf"
+        " callable that returns one) with a tuple of ints for each leaf, () to"
+        " leave it alone"
     ),
     "axis_name": (
         "None, a mesh axis name or a tuple of names for all leaves,"

@@ -275,6 +275,13 @@ def test_scheduled_strength():
     assert state.count == 5
 
 
+def test_a_schedule_on_the_state_of_a_number():
+    gradient = jnp.ones((2, 2))
+    state = optaxmods.agr().init(gradient)
+    with pytest.raises(ValueError, match="call init again"):
+        optaxmods.agr(lambda step: 1.0).update(gradient, state)
+
+
 def test_a_number_keeps_agr_stateless():
     state = optaxmods.agr(0.5).init(jnp.ones((2, 2)))
     assert isinstance(state, optax.EmptyState)

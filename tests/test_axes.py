@@ -40,7 +40,6 @@ FORMS = {
     "all": ("all", [(0, 1, 2), (0, 1), 0]),
     "tuple": ((-2, -1), [(1, 2), (0, 1), None]),
     "one axis": ((-1,), [2, 1, None]),
-    "empty": ((), [None, None, None]),
     "tree": (PER_LEAF, [(1, 2), None, 0]),
     "callable": (lambda updates: PER_LEAF, [(1, 2), None, 0]),
     "callable tuple": (lambda updates: (-2, -1), [(1, 2), (0, 1), None]),
@@ -214,6 +213,7 @@ ERRORS = {
     "missing leaf": ({"layers": {"kernel": ()}}, r"leaf head/bias"),
     "a list": ([0, 1], r"reduction_axes holds 0 at 0; pass"),
     "another word": ("every", r"reduction_axes holds 'every'; pass"),
+    "empty": ((), r"reduction_axes is \(\) for all leaves"),
     "an int": (1, r"reduction_axes holds 1; pass"),
     "booleans": ((True, False), r"reduction_axes holds True"),
     "None in a tree": (
@@ -223,7 +223,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("case", ["a list", "another word", "an int"])
+@pytest.mark.parametrize("case", ["a list", "another word", "an int", "empty"])
 def test_errors_that_need_no_tree_come_first(case):
     argument, message = ERRORS[case]
     with pytest.raises(ValueError, match=message):
