@@ -23,7 +23,7 @@ help:
 	@echo "make test-min  run them with the oldest supported dependencies"
 	@echo "make lint      check format, style and types"
 	@echo "make format    format, and fix what can be fixed automatically"
-	@echo "make bench     measure the cost of an optimizer step"
+	@echo "make bench     measure a step's cost; run studies that need no download"
 	@echo "make docs      build docs/_build/html and run the examples in it"
 	@echo "make clean     remove what the other targets left, except .venv*"
 
@@ -46,7 +46,9 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 bench: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.step_cost $(ARGS)
+	$(VENV)/bin/python -m benchmarks.step_cost
+	$(VENV)/bin/python -m benchmarks run all --preset small $(ARGS)
+	$(VENV)/bin/python -m benchmarks report
 
 docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html

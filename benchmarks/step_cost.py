@@ -226,7 +226,7 @@ def measure(rounds: int | None) -> dict[str, Any]:
         tables.append({"what": what, **summarize(case, measured(case, order))})
     jax.config.update("jax_enable_x64", False)
     return {
-        "command": "make bench",
+        "command": ".venv/bin/python -m benchmarks.step_cost",
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
         "optax": optax.__version__,

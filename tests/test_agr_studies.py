@@ -215,7 +215,7 @@ def image_studies():
     return [
         name
         for name in study.names()
-        if name.startswith("agr-") or name == "demo"
+        if "alpha" not in name
     ]
 
 
