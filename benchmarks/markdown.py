@@ -172,10 +172,10 @@ def _difference(metric: Metric, effect: Effect | None, seeds: int) -> str:
     if effect is None or not math.isfinite(effect.mean):
         return NONE
     digits = metric.digits
-    text = f"{metric.factor * effect.mean:+.{digits}f}"
+    text = f"{metric.factor * effect.mean:+z.{digits}f}"
     if math.isfinite(effect.low):
         low, high = metric.factor * effect.low, metric.factor * effect.high
-        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+        text += f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
     if effect.pairs != seeds:
         text += f", {effect.pairs} {'pair' if effect.pairs == 1 else 'pairs'}"
     return text

@@ -212,11 +212,7 @@ def test_agr_is_suspended_at_the_right_step(share, plain):
 
 
 def image_studies():
-    return [
-        name
-        for name in study.names()
-        if "alpha" not in name
-    ]
+    return [name for name in study.names() if "alpha" not in name]
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ METHODS = {
                 Method(
                     f"chain(agr(), {optimizer}), AGR off after {share} % of"
                     " the steps",
-                    optimizer,
+                    # A part is compared with all, and all with nothing.
+                    optimizer if share == 100 else name_of(100, optimizer),
                     claimed=True,
                 ),
             )
