@@ -3,6 +3,8 @@
 from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
 from optaxmods._adan import adan, adan_agr
 from optaxmods._agr import AgrState, agr, agr_coefficients
+from optaxmods._lga import WithLgaState, lga, with_lga
+from optaxmods._lga_status import LgaState
 from optaxmods._proximal import ProximalDecayState
 from optaxmods._scale_by_adan import (
     ScaleByAdanState,
@@ -14,14 +16,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgrState",
+    "LgaState",
     "ProximalDecayState",
     "ScaleByAdanState",
+    "WithLgaState",
     "adamw_agr",
     "adan",
     "adan_agr",
     "agr",
     "agr_coefficients",
+    "lga",
     "scale_by_adan",
     "scale_by_agr_adam",
     "scale_by_agr_adan",
+    "with_lga",
 ]

@@ -1,7 +1,8 @@
 """Float64 NumPy oracles, from the papers' equations; nothing of the library.
 
 Names and line references: AGR paper (arXiv 2407.16944) Eq. 1-2, Algorithms 1
-and 2; Adan paper (arXiv 2208.06677) Algorithm 1. A step function takes and
+and 2; Adan paper (arXiv 2208.06677) Algorithm 1; LGA paper Eq. 2-5 and
+Algorithm 1. A step function takes and
 returns plain float64 arrays, one weight matrix at a time.
 """
 
@@ -105,3 +106,71 @@ def adan_agr(
             previous, k = None, 0
         thetas.append(theta)
     return thetas
+
+
+def phi(gradient, xi):
+    """LGA, Eq. 5; for complex numbers along g / |g|."""
+    if np.iscomplexobj(gradient):
+        magnitude = np.abs(gradient)
+        unit = gradient / np.where(magnitude > 0, magnitude, 1)
+        unit = np.where(magnitude > 0, unit, 1)
+        return 1 / (unit / (magnitude + xi))
+    return np.where(gradient >= 0, gradient + xi, gradient - xi)
+
+
+def lga_terms(
+    gradients,
+    losses,
+    gamma,
+    status_every,
+    eps=0.1,
+    xi=0.01,
+    log_base=10,
+    decay_factor=0.1,
+    gamma_min=0.0,
+    upper_bound="first_window",
+    lower_bound: Any = "ema",
+    omega_loss="step",
+    push_zero_gradients=False,
+):
+    """LGA's term, gamma and Omega of each step; windows are whole lists."""
+    constant = None if isinstance(lower_bound, str) else lower_bound
+    windows, current, first = [], [], None
+    multiplier, estimate = 1.0, 0.0
+    steps = []
+    for t, (g, f) in enumerate(zip(gradients, losses, strict=True)):
+        usable = bool(np.isfinite(f))
+        if first is None and usable:
+            first = f
+        bound = {
+            "first_window": windows[0] if windows else np.inf,
+            "first_value": np.inf if first is None else first,
+            None: np.inf,
+        }[upper_bound]
+        lower = estimate if constant is None else constant
+        now = gamma(t) if callable(gamma) else gamma
+        now = max(now * multiplier, gamma_min)
+        status = windows[-1] if omega_loss == "window" and windows else f
+        omega = 0.0
+        if usable and status - lower >= eps and status <= bound:
+            omega = status - lower
+        term = now * omega / phi(g, xi)
+        if not push_zero_gradients:
+            term = np.where(g == 0, 0, term)
+        steps.append((term, now, omega))
+        if usable:
+            current.append(f)
+        if len(current) == status_every:
+            mean, current = float(np.mean(current)), []
+            windows.append(mean)
+            k = len(windows)
+            if k >= 2 and mean > windows[-2]:
+                multiplier *= decay_factor
+            if lower_bound == "ema":
+                w = np.log(log_base) / np.log(k + 10)
+                estimate = w * estimate + (1 - w) * mean
+            elif lower_bound == "average":
+                estimate = float(np.mean(windows))
+            elif lower_bound == "momentum":
+                estimate = 0.9 * estimate + 0.1 * mean
+    return steps

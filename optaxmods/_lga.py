@@ -1,0 +1,289 @@
+"""Loss-aware gradient adjustment (LGA): Eq. 2, 5 and its two forms.
+
+The status of the loss stands in :mod:`optaxmods._lga_status`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxmods import _lga_status as status
+from optaxmods._lga_status import LgaState, Rule
+
+
+class WithLgaState(NamedTuple):
+    """State of :func:`with_lga`."""
+
+    status: LgaState
+    inner_state: optax.OptState
+
+
+def lga(
+    gamma: optax.ScalarOrSchedule,
+    *,
+    status_every: int,
+    eps: jax.typing.ArrayLike = 0.1,
+    xi: jax.typing.ArrayLike = 0.01,
+    log_base: jax.typing.ArrayLike = 10,
+    decay_factor: jax.typing.ArrayLike = 0.1,
+    gamma_min: jax.typing.ArrayLike = 0.0,
+    upper_bound: str | None = "first_window",
+    lower_bound: str | jax.typing.ArrayLike = "ema",
+    omega_loss: str = "step",
+    push_zero_gradients: bool = False,
+    axis_name: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Adds an incentive where gradients are small and the loss is high.
+
+    For the incoming update :math:`u`, the loss :math:`f_t` of the step, the
+    lower bound :math:`E` and the upper bound :math:`F` that the loss's status
+    keeps,
+
+    .. math::
+
+        u' &= u + \gamma_t \frac{\Omega(f_t)}{\varphi(u)} \\
+        \Omega(f_t) &= f_t - E \text{ if } f_t - E \ge \epsilon
+            \text{ and } f_t \le F, \text{ else } 0 \qquad \text{(Eq. 4)} \\
+        \varphi(u) &= u + \xi \text{ if } u \ge 0, \text{ else } u - \xi
+            \qquad \text{(Eq. 5)}
+
+    so that no entry is pushed by more than :math:`\gamma \Omega / \xi` in a
+    step. Chained before an optimizer, as here, the optimizer rescales the
+    term; before plain SGD it is the paper's Eq. 2 with :math:`\gamma_2` =
+    learning rate times ``gamma``. Around any optimizer, unscaled, Eq. 2 is
+    :func:`optaxmods.with_lga`.
+
+    The status moves once in ``status_every`` steps, a window. When window
+    :math:`k` = 1, 2, ... ends with the mean loss :math:`m_k`,
+
+    .. math::
+
+        E_k = w_k E_{k-1} + (1 - w_k)\, m_k, \qquad
+        w_k = 1 / \log(k + 10), \qquad E_0 = 0 \qquad \text{(Eq. 3)}
+
+    and :math:`\gamma` is multiplied by ``decay_factor`` where :math:`m_k >
+    m_{k-1}` (Algorithm 1, line 7). A loss that is not finite adds nothing and
+    joins no window; gradients pass through as they are.
+
+    ``update`` needs the loss as the extra argument ``value``:
+    ``tx.update(grads, state, params, value=loss)``.
+
+    Args:
+      gamma: :math:`\gamma_2`, a number or a schedule of the update count; the
+        paper has 1e-8 for 10 classes, 1e-9 for 100, 1e-10 for 200.
+      status_every: steps in a window; pass the steps of an epoch. An int.
+      eps: :math:`\epsilon`, the least excess of the loss that counts; 0.1 (the
+        paper's experiments).
+      xi: :math:`\xi`, 0.01 (the paper's experiments).
+      log_base: base of the logarithm in :math:`w_k`. 10, the reading under
+        which the paper's gain on MNIST appears; ``math.e`` is the other.
+      decay_factor: what ``gamma`` is multiplied by after a window whose mean
+        is above the one before; 0.1 (Algorithm 1). 1 switches it off.
+      gamma_min: ``gamma`` never falls below it.
+      upper_bound: :math:`F`. ``"first_window"``: the first window's mean.
+        ``"first_value"``: the first finite loss, as printed in Eq. 4.
+        ``None``: none.
+      lower_bound: ``"ema"``: Eq. 3. ``"average"``: the mean of all windows'
+        means; ``"momentum"``: :math:`E_k = 0.9 E_{k-1} + 0.1 m_k` (the two
+        variants of Table 13). A number: a constant bound.
+      omega_loss: the loss in :math:`\Omega`: that of the ``"step"``, or the
+        last completed ``"window"``'s mean.
+      push_zero_gradients: whether an entry that is exactly 0 is pushed, by
+        :math:`\gamma \Omega / \xi` as Eq. 5 has it. Unused rows of embedding
+        tables and dead units would drift, so by default it is not.
+      axis_name: mesh axes of ``jax.shard_map`` over which ``value`` is
+        averaged.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` whose updates have the
+      incoming tree, shapes and dtypes, and whose state is
+      :class:`optaxmods.LgaState`; ``optax.tree.get(state, "lga_omega")`` reads
+      a scalar out of any chain.
+
+    Raises:
+      ValueError: an argument out of its range or of no known form; at
+        ``update``, a ``value`` that is no real scalar.
+      TypeError: at ``update``, no ``value``.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from optaxmods import lga
+      >>> solver = optax.chain(lga(1e-4, status_every=10), optax.sgd(0.1))
+      >>> weights = jnp.array([3.0, 1e-4])
+      >>> state = solver.init(weights)
+      >>> loss, grads = jax.value_and_grad(lambda w: jnp.sum(w**2))(weights)
+      >>> updates, state = solver.update(grads, state, weights, value=loss)
+      >>> print(f"{optax.tree.get(state, 'lga_omega'):.1f}")
+      9.0
+
+    References:
+      Towards the Gradient Adjustment by Loss Status for Neural Network
+      Optimization, anonymous authors
+    """
+    rule = status.checked(
+        Rule(
+            gamma,
+            status_every,
+            eps,
+            xi,
+            log_base,
+            decay_factor,
+            gamma_min,
+            upper_bound,
+            lower_bound,
+            omega_loss,
+            push_zero_gradients,
+            axis_name,
+        )
+    )
+
+    def init_fn(params: optax.Params) -> LgaState:
+        del params
+        return status.initial(rule)
+
+    def update_fn(updates, state, params=None, *, value=None, **extra_args):
+        del params, extra_args
+        push, state = _step(rule, state, value)
+        added = jax.tree.map(
+            lambda u: (
+                (_wide(u) + _term(rule, push, u)).astype(u.dtype)
+                if _is_pushed(u)
+                else u
+            ),
+            updates,
+        )
+        return added, state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def with_lga(
+    inner: optax.GradientTransformation,
+    gamma: optax.ScalarOrSchedule,
+    *,
+    status_every: int,
+    eps: jax.typing.ArrayLike = 0.1,
+    xi: jax.typing.ArrayLike = 0.01,
+    log_base: jax.typing.ArrayLike = 10,
+    decay_factor: jax.typing.ArrayLike = 0.1,
+    gamma_min: jax.typing.ArrayLike = 0.0,
+    upper_bound: str | None = "first_window",
+    lower_bound: str | jax.typing.ArrayLike = "ema",
+    omega_loss: str = "step",
+    push_zero_gradients: bool = False,
+    axis_name: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Any optimizer with the term of LGA, Eq. 2 as printed.
+
+    With the update :math:`\Delta` of ``inner``, its learning rate included,
+    and the raw gradient :math:`g`,
+
+    .. math::
+
+        x_{t+1} = x_t + \Delta_t - \gamma_t \frac{\Omega(f_t)}{\varphi(g_t)}
+            \qquad \text{(Eq. 2)}
+
+    The term is not scaled by the learning rate or by anything else of
+    ``inner``, and a schedule of ``gamma`` is independent of ``inner``'s.
+
+    Args:
+      inner: an optimizer; what it takes as extra arguments, ``value``
+        included, it gets.
+      gamma: as in :func:`optaxmods.lga`, like all that follow.
+      status_every: steps in a window of the status.
+      eps: the least excess of the loss that counts; 0.1.
+      xi: of Eq. 5; 0.01.
+      log_base: of Eq. 3; 10.
+      decay_factor: of Algorithm 1; 0.1.
+      gamma_min: ``gamma`` never falls below it; 0.
+      upper_bound: ``"first_window"``, ``"first_value"`` or ``None``.
+      lower_bound: ``"ema"``, ``"average"``, ``"momentum"`` or a number.
+      omega_loss: ``"step"`` or ``"window"``.
+      push_zero_gradients: whether entries without a gradient are pushed.
+      axis_name: mesh axes over which ``value`` is averaged.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` whose updates have the
+      dtypes of ``inner``'s, with the state :class:`optaxmods.WithLgaState`.
+
+    Raises:
+      ValueError: as :func:`optaxmods.lga`.
+      TypeError: as :func:`optaxmods.lga`.
+
+    Examples:
+      >>> import optax
+      >>> from optaxmods import with_lga
+      >>> solver = with_lga(optax.sgd(1e-4), 1e-8, status_every=937)
+    """
+    rule = status.checked(
+        Rule(
+            gamma,
+            status_every,
+            eps,
+            xi,
+            log_base,
+            decay_factor,
+            gamma_min,
+            upper_bound,
+            lower_bound,
+            omega_loss,
+            push_zero_gradients,
+            axis_name,
+        )
+    )
+    inner = optax.with_extra_args_support(inner)
+
+    def init_fn(params: optax.Params) -> WithLgaState:
+        return WithLgaState(status.initial(rule), inner.init(params))
+
+    def update_fn(updates, state, params=None, *, value=None, **extra_args):
+        push, after = _step(rule, state.status, value)
+        moved, inner_state = inner.update(
+            updates, state.inner_state, params, value=value, **extra_args
+        )
+        pushed = jax.tree.map(
+            lambda g, u: (
+                (_wide(u) - _term(rule, push, g)).astype(u.dtype)
+                if _is_pushed(g)
+                else u
+            ),
+            updates,
+            moved,
+        )
+        return pushed, WithLgaState(after, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _step(
+    rule: Rule, state: LgaState, value: Any
+) -> tuple[jax.Array, LgaState]:
+    """Returns gamma Omega of this step, and the state after it."""
+    loss = status.checked_loss(value, rule.axis_name)
+    used = status.read(rule, state, loss)
+    gamma, omega, _ = used
+    return gamma * omega, status.advanced(rule, state, loss, used)
+
+
+def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The incentive gamma Omega / phi(g), in float32 or wider."""
+    g = _wide(gradient)
+    magnitude = jnp.abs(g)
+    xi = jnp.asarray(rule.xi, magnitude.dtype)
+    size = push.astype(magnitude.dtype) / (magnitude + xi)  # Eq. 5
+    sign = jnp.sign(g)
+    if rule.push_zero_gradients:
+        sign = jnp.where(magnitude == 0, jnp.ones_like(g), sign)
+    return size * sign
+
+
+def _wide(array: jax.Array) -> jax.Array:
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def _is_pushed(array: jax.Array) -> bool:
+    return jnp.issubdtype(jnp.result_type(array), jnp.inexact)

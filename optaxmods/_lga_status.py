@@ -1,0 +1,227 @@
+"""The loss's status: Eq. 3 and 4 of the LGA paper, window by window.
+
+The order of operations: a step with the loss f reads the status that the
+windows completed before it left (:func:`read`), then f joins the window
+(:func:`advanced`).
+"""
+
+import math
+import numbers
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+UPPER_BOUNDS = ("first_window", "first_value", None)
+LOWER_BOUNDS = ("ema", "average", "momentum")
+OMEGA_LOSSES = ("step", "window")
+MOMENTUM = 0.9  # Of lower_bound="momentum" (Appendix A.9).
+
+
+class LgaState(NamedTuple):
+    """State of :func:`optaxmods.lga`: scalars, float32 unless said otherwise.
+
+    ``lga_gamma`` and ``lga_omega`` are those of the update that was just done;
+    the bounds are those that the next one will read.
+    """
+
+    lga_count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; updates.
+    lga_windows: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; completed.
+    # shape=(), dtype=jnp.int32; losses in the window that is open.
+    lga_window_size: jax.typing.ArrayLike
+    lga_window_mean: jax.typing.ArrayLike  # shape=(); of the open window.
+    lga_last_mean: jax.typing.ArrayLike  # shape=(); of the last completed one.
+    lga_multiplier: jax.typing.ArrayLike  # shape=(); what decay left of gamma.
+    lga_gamma: jax.typing.ArrayLike  # shape=().
+    lga_omega: jax.typing.ArrayLike  # shape=().
+    lga_lower_bound: jax.typing.ArrayLike  # shape=(); E.
+    lga_upper_bound: jax.typing.ArrayLike  # shape=(); F, inf where none is.
+
+
+class Rule(NamedTuple):
+    """The arguments of :func:`optaxmods.lga`, checked."""
+
+    gamma: optax.ScalarOrSchedule
+    status_every: int
+    eps: jax.typing.ArrayLike
+    xi: jax.typing.ArrayLike
+    log_base: jax.typing.ArrayLike
+    decay_factor: jax.typing.ArrayLike
+    gamma_min: jax.typing.ArrayLike
+    upper_bound: str | None
+    lower_bound: str | jax.typing.ArrayLike
+    omega_loss: str
+    push_zero_gradients: bool
+    axis_name: Any
+
+
+def checked(rule: Rule) -> Rule:
+    """Raises a sentence on a bad argument; arrays' values are not checked."""
+    every = rule.status_every
+    if not isinstance(every, numbers.Integral) or isinstance(every, bool):
+        raise ValueError(
+            "status_every must be an int, the number of steps in a status"
+            f" window, got {every!r}; with optax.inject_hyperparams name it in"
+            " static_args."
+        )
+    if every < 1:
+        raise ValueError(f"status_every must be at least 1, got {every}.")
+    _check_number("gamma", rule.gamma, lambda x: x >= 0, "at least 0")
+    _check_number("eps", rule.eps, lambda x: x >= 0, "at least 0")
+    _check_number("xi", rule.xi, lambda x: x > 0, "greater than 0")
+    # Above 11 the first weight, log(log_base) / log(11), would exceed 1.
+    _check_number(
+        "log_base", rule.log_base, lambda x: 1 < x <= 11, "in (1, 11]"
+    )
+    _check_number(
+        "decay_factor", rule.decay_factor, lambda x: 0 < x <= 1, "in (0, 1]"
+    )
+    _check_number("gamma_min", rule.gamma_min, lambda x: x >= 0, "at least 0")
+    _check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
+    _check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
+    if isinstance(rule.lower_bound, str) or rule.lower_bound is None:
+        _check_word("lower_bound", rule.lower_bound, LOWER_BOUNDS, "a number")
+    else:
+        _check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
+    return rule._replace(status_every=int(every))
+
+
+def _check_number(name: str, value: Any, is_good: Any, range_: str) -> None:
+    if isinstance(value, numbers.Real):
+        if not is_good(float(value)):
+            raise ValueError(f"{name} must be {range_}, got {value}.")
+        return
+    is_schedule = name == "gamma" and callable(value)
+    is_scalar = hasattr(value, "dtype") and jnp.ndim(value) == 0
+    if not is_schedule and not is_scalar:
+        schedule = " or a schedule" if name == "gamma" else ""
+        raise ValueError(f"{name} must be a number{schedule}, got {value!r}.")
+
+
+def _check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
+    if not (value is None or isinstance(value, str)) or value not in known:
+        words = ", ".join(map(repr, known)) + (other and f" or {other}")
+        raise ValueError(f"{name} must be one of {words}, got {value!r}.")
+
+
+def initial(rule: Rule) -> LgaState:
+    """The status before any loss was seen."""
+    constant = not isinstance(rule.lower_bound, str)
+    return LgaState(
+        lga_count=jnp.zeros([], jnp.int32),
+        lga_windows=jnp.zeros([], jnp.int32),
+        lga_window_size=jnp.zeros([], jnp.int32),
+        lga_window_mean=jnp.zeros([], jnp.float32),
+        lga_last_mean=jnp.zeros([], jnp.float32),
+        lga_multiplier=jnp.ones([], jnp.float32),
+        lga_gamma=jnp.zeros([], jnp.float32),
+        lga_omega=jnp.zeros([], jnp.float32),
+        lga_lower_bound=jnp.full(
+            [], rule.lower_bound if constant else 0.0, jnp.float32
+        ),
+        lga_upper_bound=jnp.full([], jnp.inf, jnp.float32),
+    )
+
+
+def checked_loss(value: Any, axis_name: Any) -> jax.Array:
+    """The loss as a float32 scalar, averaged over the mesh axes."""
+    if value is None:
+        raise TypeError(
+            "LGA reads the loss: call tx.update(grads, state, params,"
+            " value=loss). nnx.Optimizer forwards it: optimizer.update(model,"
+            " grads, value=loss). Flax's linen TrainState.apply_gradients does"
+            " not: call state.tx.update there, with value=loss, and"
+            " state.replace."
+        )
+    try:
+        shape, dtype = jnp.shape(value), jnp.result_type(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"value must be the loss, got {value!r}.") from error
+    is_real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(
+        dtype, jnp.integer
+    )
+    if shape != () or not is_real:
+        raise ValueError(
+            "value must be the loss, one real number of shape (), got shape"
+            f" {shape} and dtype {dtype}; take the mean of a batch of losses."
+        )
+    loss = jnp.asarray(value).astype(jnp.float32)
+    return jax.lax.pmean(loss, axis_name) if axis_name else loss
+
+
+def read(
+    rule: Rule, state: LgaState, loss: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns gamma, Omega and the upper bound of a step with this loss."""
+    gamma = rule.gamma(state.lga_count) if callable(rule.gamma) else rule.gamma
+    gamma = jnp.maximum(
+        jnp.asarray(gamma, jnp.float32) * state.lga_multiplier,
+        jnp.asarray(rule.gamma_min, jnp.float32),
+    )
+    upper = state.lga_upper_bound
+    if rule.upper_bound == "first_value":
+        # The first finite loss, known from its own step on.
+        upper = jnp.where(jnp.isinf(upper) & jnp.isfinite(loss), loss, upper)
+    status = loss
+    if rule.omega_loss == "window":
+        status = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
+    above = status - state.lga_lower_bound
+    eps = jnp.asarray(rule.eps, jnp.float32)
+    is_active = (above >= eps) & (status <= upper) & jnp.isfinite(loss)
+    omega = jnp.where(is_active, above, 0.0)  # Eq. 4
+    return gamma, omega, upper
+
+
+def advanced(
+    rule: Rule,
+    state: LgaState,
+    loss: jax.Array,
+    used: tuple[jax.Array, jax.Array, jax.Array],
+) -> LgaState:
+    """The status after the loss has joined its window."""
+    gamma, omega, upper = used
+    joins = jnp.isfinite(loss)
+    size = state.lga_window_size + joins
+    # A running mean: a sum would lose digits in a long window.
+    share = (loss - state.lga_window_mean) / jnp.maximum(size, 1)
+    mean = state.lga_window_mean + jnp.where(joins, share, 0.0)
+    done = joins & (size == rule.status_every)
+    windows = jnp.where(
+        done, optax.safe_increment(state.lga_windows), state.lga_windows
+    )
+    # Algorithm 1, line 7.
+    rose = done & (windows >= 2) & (mean > state.lga_last_mean)
+    decay = jnp.asarray(rule.decay_factor, jnp.float32)
+    if rule.upper_bound == "first_window":
+        upper = jnp.where(done & (windows == 1), mean, upper)
+    lower = _lower_bound(rule, state.lga_lower_bound, mean, windows)
+    return LgaState(
+        lga_count=optax.safe_increment(state.lga_count),
+        lga_windows=windows,
+        lga_window_size=jnp.where(done, 0, size),
+        lga_window_mean=jnp.where(done, 0.0, mean),
+        lga_last_mean=jnp.where(done, mean, state.lga_last_mean),
+        lga_multiplier=state.lga_multiplier * jnp.where(rose, decay, 1.0),
+        lga_gamma=gamma,
+        lga_omega=omega,
+        lga_lower_bound=jnp.where(done, lower, state.lga_lower_bound),
+        lga_upper_bound=upper,
+    )
+
+
+def _lower_bound(
+    rule: Rule, before: jax.Array, mean: jax.Array, windows: jax.Array
+) -> jax.Array:
+    """E_k from E_{k-1} and the mean of window k."""
+    if not isinstance(rule.lower_bound, str):
+        return before
+    k = windows.astype(jnp.float32)
+    if rule.lower_bound == "ema":
+        log_base = jnp.log(jnp.asarray(rule.log_base, jnp.float32))
+        weight = log_base / jnp.log(k + 10)  # w_k = 1 / log(k + 10)
+    elif rule.lower_bound == "average":
+        weight = 1 - 1 / jnp.maximum(k, 1)
+    else:
+        weight = jnp.float32(MOMENTUM)
+    return weight * before + (1 - weight) * mean  # Eq. 3
