@@ -31,6 +31,7 @@ class LgaState(NamedTuple):
     # shape=(), dtype=jnp.int32; losses in the window that is open.
     lga_window_size: jax.typing.ArrayLike
     lga_window_mean: jax.typing.ArrayLike  # shape=(); of the open window.
+    lga_window_residue: jax.typing.ArrayLike  # shape=(); what rounding cut off.
     lga_last_mean: jax.typing.ArrayLike  # shape=(); of the last completed one.
     lga_multiplier: jax.typing.ArrayLike  # shape=(); what decay left of gamma.
     lga_gamma: jax.typing.ArrayLike  # shape=().
@@ -113,6 +114,7 @@ def initial(rule: Rule) -> LgaState:
         lga_windows=jnp.zeros([], jnp.int32),
         lga_window_size=jnp.zeros([], jnp.int32),
         lga_window_mean=jnp.zeros([], jnp.float32),
+        lga_window_residue=jnp.zeros([], jnp.float32),
         lga_last_mean=jnp.zeros([], jnp.float32),
         lga_multiplier=jnp.ones([], jnp.float32),
         lga_gamma=jnp.zeros([], jnp.float32),
@@ -183,9 +185,13 @@ def advanced(
     gamma, omega, upper = used
     joins = jnp.isfinite(loss)
     size = state.lga_window_size + joins
-    # A running mean: a sum would lose digits in a long window.
+    # A running mean, with Kahan's compensation: in a long window a sum, and a
+    # mean without it, would lose digits.
     share = (loss - state.lga_window_mean) / jnp.maximum(size, 1)
-    mean = state.lga_window_mean + jnp.where(joins, share, 0.0)
+    share = jnp.where(joins, share + state.lga_window_residue, 0.0)
+    mean = state.lga_window_mean + share
+    cut_off = share - (mean - state.lga_window_mean)
+    residue = jnp.where(joins, cut_off, state.lga_window_residue)
     done = joins & (size == rule.status_every)
     windows = jnp.where(
         done, optax.safe_increment(state.lga_windows), state.lga_windows
@@ -201,6 +207,7 @@ def advanced(
         lga_windows=windows,
         lga_window_size=jnp.where(done, 0, size),
         lga_window_mean=jnp.where(done, 0.0, mean),
+        lga_window_residue=jnp.where(done, 0.0, residue),
         lga_last_mean=jnp.where(done, mean, state.lga_last_mean),
         lga_multiplier=state.lga_multiplier * jnp.where(rose, decay, 1.0),
         lga_gamma=gamma,
