@@ -25,7 +25,7 @@ help:
 	@echo "make format    format, and fix what can be fixed automatically"
 	@echo "make bench     measure a step's cost; run studies that need no download"
 	@echo "make docs      build docs/_build/html and run the examples in it"
-	@echo "make clean     remove what the other targets left, except .venv*"
+	@echo "make clean     remove what the other targets left, except .venv* and bench-out"
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks demo $(ARGS)
@@ -55,8 +55,8 @@ docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W -q -b doctest docs docs/_build/doctest
 
 clean:
-	rm -rf build demo-out dist docs/_build .hypothesis .pytest_cache \
-		.ruff_cache
+	rm -rf build demo-out dist docs/_build docs/_results .hypothesis \
+		.pytest_cache .ruff_cache
 	find optaxmods benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 define require_python

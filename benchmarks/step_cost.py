@@ -102,7 +102,7 @@ def rows(large: float | None, adan: float | None, adan_agr: float | None):
 
 CASES = [
     Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2)),
-    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 7, 10, 4),
+    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 5, 10, 8),
     *[
         Case(4, (2048, 2048), dtype, rows(None, None, None), rounds=9)
         for dtype in ("bfloat16", "float16", "float64", "complex64")

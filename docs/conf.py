@@ -1,6 +1,8 @@
 """Sphinx configuration; ``make docs`` builds the pages."""
 
 import os
+import pathlib
+import shutil
 
 # The examples on the page about meshes run on eight devices. JAX reads this
 # when it first looks for devices.
@@ -12,6 +14,16 @@ os.environ["XLA_FLAGS"] = " ".join(
 ).strip()
 
 import optaxmods
+
+# The results are pages of the documentation as they were committed.
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE / "_results"
+shutil.rmtree(RESULTS, ignore_errors=True)
+shutil.copytree(
+    HERE.parent / "benchmarks" / "results",
+    RESULTS,
+    ignore=shutil.ignore_patterns("*.json"),
+)
 
 project = "optaxmods"
 author = "The optaxmods authors"
