@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.command(options)
-    except (data.DataError, ValueError) as error:
+    except (data.DataError, OSError, ValueError) as error:
         parser.error(" ".join(str(error).split()))
     except KeyboardInterrupt:
         print("Stopped; what was finished is kept.", file=sys.stderr)
@@ -215,7 +215,13 @@ def _list(options: argparse.Namespace) -> int:
 def _data_state(found: study.Study, options: argparse.Namespace) -> str:
     missing = _missing_data(found, options.data_dir)
     names = ", ".join(found.data_sets)
-    return f"{names} (needs a download)" if missing else names
+    if not missing:
+        return names
+    return f"{names} ({_how_to_get(options)})"
+
+
+def _how_to_get(options: argparse.Namespace) -> str:
+    return "not in --data-dir" if options.data_dir else "needs a download"
 
 
 def _missing_data(
@@ -234,9 +240,13 @@ def _run(options: argparse.Namespace) -> int:
         found = study.find(name)
         missing = _missing_data(found, options.data_dir)
         if missing:
-            print(f"{name}: not run, {', '.join(missing)} would be downloaded")
-        else:
+            what = f"{', '.join(missing)} {_how_to_get(options)}"
+            print(f"{name}: not run, {what}")
+            continue
+        try:
             _run_one(options, name, found)
+        except data.DataError as error:  # The others can run all the same.
+            print(f"{name}: not run, {error}")
     return 0
 
 

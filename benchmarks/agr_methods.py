@@ -11,6 +11,8 @@ import optaxmods
 
 CLIPPING_NORM = 1.0
 
+# Claimed is what the paper says of AGR in general: that it improves the
+# optimizer it is built into. It has none of these data or networks.
 METHODS = {
     "adamw": Method("AdamW, as optax has it"),
     "agr+adamw": Method(

@@ -195,7 +195,7 @@ def _methods(study: Study, result: Result) -> str:
         if method.baseline is not None:
             line += f"; compared with `{method.baseline}`"
         if method.claimed:
-            line += ", which it beats according to the paper"
+            line += ", which the paper claims it improves on"
         lines.append(line)
     return "\n".join(["The methods:", "", *lines])
 

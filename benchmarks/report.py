@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, markdown, plots, study, verdicts
+from benchmarks import cells, markdown, plots, runner, study, verdicts
 from benchmarks.study import Study
 from benchmarks.verdicts import Result
 
@@ -144,6 +144,13 @@ def _cell_of(path: pathlib.Path, shared: Mapping[str, Any]) -> dict[str, Any]:
     configuration = cell["configuration"]
     if any(configuration.get(name) != shared[name] for name in shared):
         raise cells.DamagedCellError(f"{path}: of another configuration")
+    # What the study says today; a method that it no longer has is shown as it
+    # was run.
+    found = study.find(shared["study"])
+    if key.method in found.methods and key.variant in found.variants:
+        wanted = runner.cell_configuration(found, shared, key)
+        if configuration != json.loads(json.dumps(wanted)):
+            raise cells.DamagedCellError(f"{path}: of another configuration")
     return cell
 
 

@@ -31,7 +31,7 @@ class Method(NamedTuple):
 
     description: str
     baseline: str | None = None  # The method it is compared with.
-    claimed: bool = False  # Whether the paper says that it beats the baseline.
+    claimed: bool = False  # Whether the paper claims it, on whatever data.
 
 
 class Paper(NamedTuple):

@@ -11,9 +11,10 @@ from benchmarks.study import Method, Study
 SIGNIFICANT = 0.05
 SMOKE = "smoke run"
 WORDS = {
-    "reproduced": "better than the baseline, Holm p < 0.05, as the paper says",
-    "better": "better than the baseline, Holm p < 0.05, where the paper says"
-    " nothing of it",
+    "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims"
+    " of other data",
+    "better": "better than the baseline, Holm p < 0.05, where the paper claims"
+    " nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",
     "no effect found": "Holm p of 0.05 or more, which does not show that there"
     " is no effect",

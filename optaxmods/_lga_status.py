@@ -26,18 +26,18 @@ class LgaState(NamedTuple):
     the bounds are those that the next one will read.
     """
 
-    lga_count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; updates.
-    lga_windows: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; completed.
+    lga_count: jax.Array  # shape=(), dtype=jnp.int32; updates.
+    lga_windows: jax.Array  # shape=(), dtype=jnp.int32; completed.
     # shape=(), dtype=jnp.int32; losses in the window that is open.
-    lga_window_size: jax.typing.ArrayLike
-    lga_window_mean: jax.typing.ArrayLike  # shape=(); of the open window.
-    lga_window_residue: jax.typing.ArrayLike  # shape=(); what rounding cut off.
-    lga_last_mean: jax.typing.ArrayLike  # shape=(); of the last completed one.
-    lga_multiplier: jax.typing.ArrayLike  # shape=(); what decay left of gamma.
-    lga_gamma: jax.typing.ArrayLike  # shape=().
-    lga_omega: jax.typing.ArrayLike  # shape=().
-    lga_lower_bound: jax.typing.ArrayLike  # shape=(); E.
-    lga_upper_bound: jax.typing.ArrayLike  # shape=(); F, inf where none is.
+    lga_window_size: jax.Array
+    lga_window_mean: jax.Array  # shape=(); of the open window.
+    lga_window_residue: jax.Array  # shape=(); what rounding cut off.
+    lga_last_mean: jax.Array  # shape=(); of the last completed one.
+    lga_multiplier: jax.Array  # shape=(); what decay left of gamma.
+    lga_gamma: jax.Array  # shape=().
+    lga_omega: jax.Array  # shape=().
+    lga_lower_bound: jax.Array  # shape=(); E.
+    lga_upper_bound: jax.Array  # shape=(); F, inf where none is.
 
 
 class Rule(NamedTuple):
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     decay_factor: jax.typing.ArrayLike
     gamma_min: jax.typing.ArrayLike
     upper_bound: str | None
-    lower_bound: str | jax.typing.ArrayLike
+    lower_bound: Any
     omega_loss: str
     push_zero_gradients: bool
     axis_name: Any
@@ -94,7 +94,7 @@ def _check_number(name: str, value: Any, is_good: Any, range_: str) -> None:
             raise ValueError(f"{name} must be {range_}, got {value}.")
         return
     is_schedule = name == "gamma" and callable(value)
-    is_scalar = hasattr(value, "dtype") and jnp.ndim(value) == 0
+    is_scalar = getattr(value, "dtype", None) is not None and not value.ndim
     if not is_schedule and not is_scalar:
         schedule = " or a schedule" if name == "gamma" else ""
         raise ValueError(f"{name} must be a number{schedule}, got {value!r}.")
@@ -108,7 +108,7 @@ def _check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
 
 def initial(rule: Rule) -> LgaState:
     """The status before any loss was seen."""
-    constant = not isinstance(rule.lower_bound, str)
+    named = isinstance(rule.lower_bound, str)
     return LgaState(
         lga_count=jnp.zeros([], jnp.int32),
         lga_windows=jnp.zeros([], jnp.int32),
@@ -120,7 +120,7 @@ def initial(rule: Rule) -> LgaState:
         lga_gamma=jnp.zeros([], jnp.float32),
         lga_omega=jnp.zeros([], jnp.float32),
         lga_lower_bound=jnp.full(
-            [], rule.lower_bound if constant else 0.0, jnp.float32
+            [], 0.0 if named else rule.lower_bound, jnp.float32
         ),
         lga_upper_bound=jnp.full([], jnp.inf, jnp.float32),
     )
@@ -203,7 +203,7 @@ def advanced(
         upper = jnp.where(done & (windows == 1), mean, upper)
     lower = _lower_bound(rule, state.lga_lower_bound, mean, windows)
     return LgaState(
-        lga_count=optax.safe_increment(state.lga_count),
+        lga_count=jnp.asarray(optax.safe_increment(state.lga_count)),
         lga_windows=windows,
         lga_window_size=jnp.where(done, 0, size),
         lga_window_mean=jnp.where(done, 0.0, mean),

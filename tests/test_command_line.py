@@ -194,9 +194,9 @@ def test_run_all_leaves_out_what_is_not_there(made_up, tmp_path, capsys):
     arguments = ["run", "all", "--preset", "smoke", "--out", str(tmp_path)]
     assert command_line.main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "demo: not run, mnist would be downloaded",
+        "demo: not run, mnist needs a download",
         f"{NAME}: 6 trained, 0 found finished",
-        "remote: not run, mnist would be downloaded",
+        "remote: not run, mnist needs a download",
     ]
 
 

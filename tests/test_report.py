@@ -1,5 +1,6 @@
 """Tables, verdicts and files of made-up results."""
 
+import collections
 import json
 import math
 
@@ -7,7 +8,7 @@ from made_up import NAME, STUDY, contents, result_of, rewrite, run_into
 import pytest
 
 from benchmarks import cells, markdown, report, study, verdicts
-from benchmarks.study import Metric, Paper, Preset
+from benchmarks.study import Method, Metric, Paper, Preset
 
 NAN = math.nan
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -357,3 +358,19 @@ def test_pictures_of_the_study_are_written(found, tmp_path):
     assert "(small.paths.png)" in (tmp_path / "small.md").read_text()
     # Nothing was compared.
     assert not (tmp_path / "small.effects.png").exists()
+
+
+def test_cells_of_a_method_that_has_changed_are_left_out(
+    tmp_path, found, capsys
+):
+    done = run_into(tmp_path)
+    assert len(report.collect(done.folder)["cells"]) == 18
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    changed = STUDY._replace(methods=methods)
+    found(changed)
+    # Two seeds are run again, and the third is of the method as it was.
+    run_into(tmp_path, changed, seeds=2)
+    left = report.collect(done.folder)["cells"]
+    counts = collections.Counter(cell["method"] for cell in left)
+    assert counts == {"plain": 6, "claimed": 6, "control": 4}
+    assert "of another configuration; left out" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Nuclei under the microscope, each marked in a map of its image."""
 
 import pathlib
+import tokenize
 from typing import NamedTuple
 import zipfile
 import zlib
@@ -56,10 +57,13 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     except (
         EOFError,
         KeyError,
+        MemoryError,  # A header can name any shape.
         NotImplementedError,
         OSError,
         RuntimeError,
+        SyntaxError,
         ValueError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

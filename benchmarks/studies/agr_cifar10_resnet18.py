@@ -10,7 +10,7 @@ NAMES = ("adamw", "agr+adamw", "adamw_agr", "clip+adamw")
 
 STUDY = image_study(
     title="AGR on CIFAR-10 with ResNet-18",
-    question="Does AGR raise the accuracy of ResNet-18, as the paper says?",
+    question="Does AGR raise the accuracy of ResNet-18 on CIFAR-10?",
     data_sets=["cifar10"],
     data="CIFAR-10; smoke and small take a fixed sample, stratified by class",
     load=lambda settings, data_dir: data.cifar10(

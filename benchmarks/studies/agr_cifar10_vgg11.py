@@ -10,7 +10,7 @@ NAMES = ("adamw", "agr+adamw", "adamw_agr", "clip+adamw")
 
 STUDY = image_study(
     title="AGR on CIFAR-10 with VGG11",
-    question="Does AGR raise the accuracy of VGG11, as the paper says?",
+    question="Does AGR raise the accuracy of VGG11 on CIFAR-10?",
     data_sets=["cifar10"],
     data="CIFAR-10; smoke and small take a fixed sample, stratified by class",
     load=lambda settings, data_dir: data.cifar10(

@@ -1,4 +1,4 @@
-"""AGR where labels are wrong: large entries come from wrong examples."""
+"""AGR where labels are wrong, which may make for large gradients."""
 
 import pathlib
 
