@@ -162,8 +162,8 @@ def pictures(result: Mapping[str, Any]) -> dict[str, bytes]:
         "alpha in each layer's gradient, AdamW without AGR, mean over "
         f"{len(cells)} seeds"
     )
-    figure.supxlabel("epoch")
-    figure.supylabel("alpha")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("alpha")
     buffer = io.BytesIO()
     canvas.print_figure(buffer, format="png", dpi=130)
     return {"alpha": buffer.getvalue()}
@@ -182,6 +182,7 @@ def _draw(panel: Any, layer: str, cells: Sequence[Mapping[str, Any]]) -> None:
         1 / size, color="black", linestyle=":", label="1 / entries, the mean"
     )
     panel.set_yscale("log")
+    panel.set_xlabel("epoch")
     panel.set_title(f"{layer}\n{size:,} entries", fontsize=9)
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
