@@ -274,11 +274,31 @@ def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
     g = _wide(gradient)
     magnitude = jnp.abs(g)
     xi = jnp.asarray(rule.xi, magnitude.dtype)
-    size = push.astype(magnitude.dtype) / (magnitude + xi)  # Eq. 5
+    size = push.astype(magnitude.dtype) * _reciprocal(magnitude + xi)  # Eq. 5
     sign = jnp.sign(g)
     if rule.push_zero_gradients:
         sign = jnp.where(magnitude == 0, jnp.ones_like(g), sign)
     return size * sign
+
+
+def _reciprocal(positive: jax.Array) -> jax.Array:
+    """1 / x, in float32 by products alone, to two units in the last place.
+
+    XLA's CPU backend computes no division twice: before an optimizer that
+    reads the update in two moments it would write the quotient to memory.
+    Products it repeats.
+    """
+    if positive.dtype != jnp.float32:
+        return 1 / positive
+    # Outside, the guess below is no positive number.
+    smallest = float(jnp.finfo(jnp.float32).tiny)
+    positive = jnp.clip(positive, smallest, 2.0**125)
+    bits = jax.lax.bitcast_convert_type(positive, jnp.int32)
+    # Minus the exponent, and a line through the fraction: within 5.1 %.
+    guess = jax.lax.bitcast_convert_type(0x7EF311C3 - bits, jnp.float32)
+    for _ in range(3):  # Newton's method squares the error.
+        guess = guess * (2 - positive * guess)
+    return guess
 
 
 def _wide(array: jax.Array) -> jax.Array:

@@ -15,13 +15,17 @@ SHAPE = (512, 512)
 def full_size_results(tx):
     """The arrays of a matrix' size that a donated step writes to memory."""
 
-    def step(params, state, gradient):
-        updates, state = tx.update(gradient, state, params)
+    def step(params, state, gradient, loss):
+        updates, state = tx.update(gradient, state, params, value=loss)
         return optax.apply_updates(params, updates), state
 
+    tx = optax.with_extra_args_support(tx)
     matrix = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    loss = jax.ShapeDtypeStruct((), jnp.float32)
     state = jax.eval_shape(tx.init, matrix)
-    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(matrix, state, matrix)
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(
+        matrix, state, matrix, loss
+    )
     entry = compiled.compile().as_text().split("ENTRY")[1]
     size = ",".join(map(str, SHAPE))
     results = re.findall(rf"= \w+\[{size}\]\S* (\w+)\(", entry)
@@ -44,6 +48,18 @@ def test_agr_writes_no_matrix_of_its_own(ours, plain):
     # Sharing |g| between the reduction and the damping writes it to memory:
     # 2.2 to 2.4 times the plain step.
     assert full_size_results(ours) == full_size_results(plain)
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        optax.chain(optaxmods.lga(1e-8, status_every=9), optax.adamw(1e-3)),
+        optaxmods.with_lga(optax.adamw(1e-3), 1e-8, status_every=9),
+    ],
+)
+def test_lga_writes_no_term_to_memory(ours):
+    # With a division the chained form would.
+    assert full_size_results(ours) == full_size_results(optax.adamw(1e-3))
 
 
 def test_a_number_0_costs_nothing():

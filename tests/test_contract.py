@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from transformations import TRANSFORMATIONS, make_params, make_updates, steps
+from transformations import (
+    LOSS,
+    TRANSFORMATIONS,
+    make_params,
+    make_updates,
+    steps,
+)
 
 import optaxmods
 
@@ -48,7 +54,7 @@ def test_gradients_of_another_dtype_than_the_parameters(
     state = tx.init(params)
     returned, after = tx.update(updates, state, params)
     # A finished step is as wide as the parameters that it moves.
-    is_step = "scale_by" not in name and not name.startswith("agr")
+    is_step = "scale_by" not in name and not name.startswith(("agr", "lga"))
     like = make_params("float32") if is_step else updates
     chex.assert_trees_all_equal_shapes_and_dtypes(returned, like)
     if name != "chain":  # The first moment of optax.adamw widens.
@@ -145,7 +151,7 @@ def test_donation_of_an_unjitted_init(name):
     state = tx.init(params)
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
     assert len(set(buffers)) == len(buffers)
-    donating = jax.jit(tx.update, donate_argnums=1)
+    donating = jax.jit(tx.update, donate_argnums=1, keep_unused=True)
     _, after = donating(make_updates(params), state, params)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     chex.assert_tree_all_finite(after)
@@ -167,7 +173,7 @@ def test_unknown_extra_arguments_are_ignored(name):
     params = make_params()
     tx = TRANSFORMATIONS[name]()
     state = tx.init(params)
-    with_extras = tx.update(params, state, params, value=1.0, unknown="word")
+    with_extras = tx.update(params, state, params, value=LOSS, unknown="word")
     chex.assert_trees_all_equal(with_extras, tx.update(params, state, params))
 
 
@@ -198,6 +204,18 @@ CONTRACT = {
         "learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0,"
         " weight_decay=0.0, mask=None, *, proximal=True, restart=None,"
         " strength=1.0, reduction_axes=None, axis_name=None"
+    ),
+    "lga": (
+        "gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
+        " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
+        " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
+        " axis_name=None"
+    ),
+    "with_lga": (
+        "inner, gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
+        " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
+        " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
+        " axis_name=None"
     ),
 }
 

@@ -4,32 +4,16 @@ import functools
 import math
 
 import chex
-from flax import nnx
 import jax
 import jax.numpy as jnp
+from lga_runs import make_gradients, make_losses, run, stepper
 import numpy as np
 import optax
 import optax.tree
-import orbax.checkpoint as ocp
 import pytest
 import reference
 
 import optaxmods
-
-STEPS = 14
-
-
-def make_losses():
-    """Falling with noise, so that windows rise and fall."""
-    generator = np.random.default_rng(0)
-    return 2.0 * 0.95 ** np.arange(STEPS) + generator.normal(0, 0.2, STEPS)
-
-
-def make_gradients(shape=(3, 4)):
-    gradients = np.random.default_rng(1).standard_normal((STEPS, *shape))
-    gradients[:, 0, 0] = 0.0
-    return list(gradients)
-
 
 VARIANTS = {
     "defaults": {},
@@ -53,34 +37,6 @@ VARIANTS = {
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_length = pytest.mark.parametrize("status_every", [1, 3, 20])
-
-
-def stepper(tx, params=None):
-    """Returns a function of gradients and losses, compiled once.
-
-    It gives the updates, gammas and Omegas of all steps.
-    """
-
-    def step(state, given):
-        gradient, loss = given
-        updates, state = tx.update(gradient, state, params, value=loss)
-        gamma = optax.tree.get(state, "lga_gamma")
-        return state, (updates, gamma, optax.tree.get(state, "lga_omega"))
-
-    scan = jax.jit(lambda state, given: jax.lax.scan(step, state, given)[1])
-
-    def steps(gradients, losses):
-        like = jnp.asarray(gradients[0]) if params is None else params
-        given = jnp.stack([*map(jnp.asarray, gradients)]), jnp.asarray(losses)
-        return list(
-            zip(*map(np.asarray, scan(tx.init(like), given)), strict=True)
-        )
-
-    return steps
-
-
-def run(tx, gradients, losses, params=None):
-    return stepper(tx, params)(gradients, losses)
 
 
 @pytest.mark.usefixtures("x64")
@@ -194,29 +150,6 @@ def test_gamma_may_be_a_schedule():
     got = run(optaxmods.lga(schedule, status_every=3), gradients, losses)
     for ours, theirs in zip(got, want, strict=True):
         np.testing.assert_allclose(ours[1], theirs[1], 1e-5)
-
-
-def test_inject_hyperparams():
-    arguments = {
-        "gamma": 0.5,
-        "eps": 0.2,
-        "xi": 0.1,
-        "log_base": math.e,
-        "decay_factor": 0.5,
-        "gamma_min": 0.1,
-        "lower_bound": 0.3,
-    }
-    gradients = [np.float32(g) for g in make_gradients()]
-    injected = optax.inject_hyperparams(
-        optaxmods.lga, static_args="status_every"
-    )(status_every=3, **arguments)
-    plain = optaxmods.lga(status_every=3, **arguments)
-    chex.assert_trees_all_close(
-        run(injected, gradients, make_losses()),
-        run(plain, gradients, make_losses()),
-        rtol=1e-5,
-    )
-    assert set(arguments) <= set(injected.init(gradients[0]).hyperparams)
 
 
 @every_variant
@@ -345,46 +278,3 @@ def test_the_loss_is_missing_or_no_scalar(tx):
 def test_bad_arguments(factory, arguments, message):
     with pytest.raises(ValueError, match=message):
         factory(**{"gamma": 1.0, "status_every": 3, **arguments})
-
-
-def test_nnx_optimizer_forwards_the_loss():
-    model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
-    tx = optaxmods.with_lga(optax.sgd(0.1), 1e-3, status_every=2)
-    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
-    loss, grads = nnx.value_and_grad(lambda m: jnp.sum(m(jnp.ones(2)) ** 2))(
-        model
-    )
-    optimizer.update(model, grads, value=loss)
-    state = nnx.to_pure_dict(nnx.state(optimizer))
-    assert state["opt_state"]["status"]["lga_count"] == 1
-
-
-def test_multi_steps_sees_the_last_loss():
-    tx = optax.MultiSteps(optaxmods.lga(0.5, status_every=10), 2)
-    gradient = jnp.ones((2, 2))
-    state = tx.init(gradient)
-    for loss in (5.0, 2.0):
-        _, state = tx.update(gradient, state, gradient, value=loss)
-    assert optax.tree.get(state, "lga_omega") == 2.0
-    assert optax.tree.get(state, "lga_window_size") == 1
-
-
-def test_resuming_inside_a_window(tmp_path):
-    gradients = [np.float32(g) for g in make_gradients()]
-    losses = make_losses()
-    tx = optaxmods.with_lga(optax.adam(0.1), 1e-3, status_every=4)
-    update = jax.jit(lambda g, s, loss: tx.update(g, s, None, value=loss))
-    state = tx.init(jnp.asarray(gradients[0]))
-    for g, loss in zip(gradients[:6], losses[:6], strict=True):
-        _, state = update(g, state, loss)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "state", state)
-    with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore(
-            tmp_path / "state", jax.eval_shape(lambda: state)
-        )
-    for g, loss in zip(gradients[6:], losses[6:], strict=True):
-        ours, restored = update(g, restored, loss)
-        theirs, state = update(g, state, loss)
-        chex.assert_trees_all_equal(ours, theirs)
-    chex.assert_trees_all_equal(restored, state)

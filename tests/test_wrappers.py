@@ -133,11 +133,12 @@ def test_map_params_finds_the_moments(name):
     marked = optax.tree.map_params(
         tx, lambda leaf: -1, state, transform_non_params=lambda leaf: 1
     )
-    for leaf, mark in zip(
-        jax.tree.leaves(state), jax.tree.leaves(marked), strict=True
+    for (path, leaf), mark in zip(
+        jax.tree.leaves_with_path(state), jax.tree.leaves(marked), strict=True
     ):
+        is_status = "lga_" in jax.tree_util.keystr(path)
         is_count = leaf.dtype == jnp.int32
-        assert mark == (1 if is_count else -1)
+        assert mark == (1 if is_count or is_status else -1)
 
 
 HYPERPARAMETERS = {

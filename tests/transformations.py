@@ -7,9 +7,20 @@ import optax
 
 import optaxmods
 
+LOSS = 2.0
+
 
 def decreasing(step):
     return 1 / (1 + step)
+
+
+def losing(tx):
+    """A transformation that reads the loss, with a loss where none is given."""
+
+    def update(updates, state, params=None, *, value=LOSS, **extra_args):
+        return tx.update(updates, state, params, value=value, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 TRANSFORMATIONS = {
@@ -32,6 +43,19 @@ TRANSFORMATIONS = {
         1e-2, weight_decay=0.1, strength=decreasing, restart=2
     ),
     "chain": lambda: optax.chain(optaxmods.agr(), optax.adamw(1e-2)),
+    "lga": lambda: losing(optaxmods.lga(1e-2, status_every=1)),
+    "lga of a window": lambda: losing(
+        optaxmods.lga(
+            decreasing,
+            status_every=1,
+            lower_bound="average",
+            omega_loss="window",
+            push_zero_gradients=True,
+        )
+    ),
+    "with_lga": lambda: losing(
+        optaxmods.with_lga(optaxmods.adan(1e-2), 1e-3, status_every=1)
+    ),
 }
 
 
