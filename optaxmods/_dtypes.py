@@ -1,4 +1,4 @@
-"""Which dtype an update has: that of what came in."""
+"""Which dtype numbers are formed in, and which an update has."""
 
 from typing import Any
 
@@ -6,6 +6,27 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+
+
+def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
+    """The values' common dtype; float32 where it is narrower or no float."""
+    dtype = jnp.result_type(*values)
+    if not jnp.issubdtype(dtype, jnp.inexact) or jnp.finfo(dtype).bits < 32:
+        return jnp.dtype(jnp.float32)
+    return dtype
+
+
+def is_real_scalar(value: Any) -> bool:
+    """Whether it is an array of one real number; no boolean is one."""
+    dtype = getattr(value, "dtype", None)
+    return (
+        dtype is not None
+        and jnp.ndim(value) == 0
+        and (
+            jnp.issubdtype(dtype, jnp.floating)
+            or jnp.issubdtype(dtype, jnp.integer)
+        )
+    )
 
 
 def returned_as_came(
