@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 import functools
-import io
 import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
 
-from benchmarks import agr_methods, train
+from benchmarks import agr_methods, plots, train
 from benchmarks.data import Examples
 from benchmarks.study import Curve, Job, Method, Metric, Outcome
 import optaxmods
@@ -142,7 +140,6 @@ def pictures(result: Mapping[str, Any]) -> dict[str, bytes]:
     figure = Figure(
         figsize=(3.2 * columns, 2.9 * rows + 1), layout="constrained"
     )
-    canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(
         rows, columns, sharex=True, sharey=True, squeeze=False
     )
@@ -164,9 +161,7 @@ def pictures(result: Mapping[str, Any]) -> dict[str, bytes]:
     )
     for panel in panels[:, 0]:
         panel.set_ylabel("alpha")
-    buffer = io.BytesIO()
-    canvas.print_figure(buffer, format="png", dpi=130)
-    return {"alpha": buffer.getvalue()}
+    return {"alpha": plots.to_png(figure)}
 
 
 def _draw(panel: Any, layer: str, cells: Sequence[Mapping[str, Any]]) -> None:

@@ -13,12 +13,9 @@ contender several times.
 import argparse
 from collections.abc import Callable
 import importlib.metadata
-import json
-import os
 import pathlib
 import platform
 import random
-import re
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -27,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from benchmarks import cells
 import optaxmods
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -225,6 +223,7 @@ def measure(rounds: int | None) -> dict[str, Any]:
         measured = time_steps if what == "step" else time_compilation
         tables.append({"what": what, **summarize(case, measured(case, order))})
     jax.config.update("jax_enable_x64", False)
+    device = cells.device()
     return {
         "command": ".venv/bin/python -m benchmarks.step_cost",
         "jax": jax.__version__,
@@ -232,27 +231,11 @@ def measure(rounds: int | None) -> dict[str, Any]:
         "optax": optax.__version__,
         "optaxmods": optaxmods.__version__,
         "python": platform.python_version(),
-        "device": device_name(),
-        "cores": usable_cores(),
+        "device": device["kind"],
+        "cores": device["cpu_cores"],
         "minutes": round((time.perf_counter() - begin) / 60, 1),
         "tables": tables,
     }
-
-
-def device_name() -> str:
-    """What ran it: JAX calls every processor "cpu"."""
-    kind = jax.devices()[0].device_kind
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if kind != "cpu" or not cpuinfo.exists():
-        return kind
-    models = re.findall(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.M)
-    return models[0] if models else platform.machine()
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def to_markdown(result: dict[str, Any]) -> str:
@@ -313,9 +296,10 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     result = measure(options.rounds)
     markdown = to_markdown(result)
-    path = options.out / "step_cost.json"
-    path.write_text(json.dumps(result) + "\n")
-    (options.out / "step_cost.md").write_text(markdown)
+    cells.write_atomically(
+        options.out / "step_cost.json", cells.to_json(result)
+    )
+    cells.write_atomically(options.out / "step_cost.md", markdown.encode())
     print(markdown)
 
 

@@ -6,7 +6,7 @@ Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._adamw_agr` and
 
 import functools
 import numbers
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._dtypes import returned_as_came
+from optaxmods._dtypes import is_real_scalar, returned_as_came, wide_dtype
 
 
 class AgrState(NamedTuple):
@@ -171,7 +171,7 @@ def agr_coefficients(
     return treedef.unflatten(
         _four_alpha(leaf, group) / 4
         if group.axes
-        else jnp.zeros(jnp.shape(leaf), jnp.finfo(_wide_dtype(leaf)).dtype)
+        else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
         for leaf, group in zip(leaves, groups, strict=True)
     )
 
@@ -183,7 +183,7 @@ def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
         if not 0 <= number <= 1:
             raise ValueError(f"strength must be in [0, 1], got {strength}.")
         return number
-    if callable(strength) or _is_real_scalar(strength):
+    if callable(strength) or is_real_scalar(strength):
         return strength
     raise ValueError(
         "strength must be a number in [0, 1] or a schedule of the step count,"
@@ -198,24 +198,12 @@ def strength_at(
     if not callable(strength):
         return strength
     now = strength(count)
-    if not isinstance(now, numbers.Real) and not _is_real_scalar(now):
+    if not isinstance(now, numbers.Real) and not is_real_scalar(now):
         raise ValueError(
             "strength is a schedule that must return one real number for a"
             f" step, but it returned {now!r}."
         )
     return now
-
-
-def _is_real_scalar(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return (
-        dtype is not None
-        and jnp.ndim(value) == 0
-        and (
-            jnp.issubdtype(dtype, jnp.floating)
-            or jnp.issubdtype(dtype, jnp.integer)
-        )
-    )
 
 
 def regularize(
@@ -269,7 +257,7 @@ def _psi(
     # other sign.
     rounding = float(jnp.finfo(kept.dtype).epsneg)
     kept = jax.lax.select(kept <= rounding, jnp.zeros_like(kept), kept)
-    return gradient.astype(_wide_dtype(gradient)) * kept  # Eq. 1
+    return gradient.astype(wide_dtype(gradient)) * kept  # Eq. 1
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -290,7 +278,7 @@ def _four_alpha_jvp(group: MatrixGroup, primals, tangents):
 
 
 def _magnitude(gradient: jax.Array) -> jax.Array:
-    magnitude = jnp.abs(gradient.astype(_wide_dtype(gradient)))
+    magnitude = jnp.abs(gradient.astype(wide_dtype(gradient)))
     if jnp.iscomplexobj(gradient):
         # |g| of a finite complex number can overflow, and inf * 0 is nan.
         magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)
@@ -301,7 +289,7 @@ def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
     """The same number with derivative 0 at 0, where JAX gives |x| a 1."""
     if jnp.iscomplexobj(gradient):
         return _magnitude(gradient)
-    entries = gradient.astype(_wide_dtype(gradient))
+    entries = gradient.astype(wide_dtype(gradient))
     return jnp.sign(entries) * entries
 
 
@@ -311,7 +299,7 @@ def _four_over_sum(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
     # elementwise pass share it (2.2-2.4x a step of AdamW). The barrier makes
     # them two expressions; it costs no copy.
     operand = jax.lax.optimization_barrier(gradient)
-    total = _matrix_sum(jnp.abs(operand.astype(_wide_dtype(gradient))), group)
+    total = _matrix_sum(jnp.abs(operand.astype(wide_dtype(gradient))), group)
     # The reciprocal is one division a matrix instead of one an entry. With
     # the factor 4 it stays a normal number for every normal total: 1 / total
     # overflows for small totals and is flushed to zero for large ones. Sums
@@ -328,10 +316,3 @@ def _matrix_sum(entries: jax.Array, group: MatrixGroup) -> jax.Array:
         keepdims=len(group.axes) < entries.ndim,
     )
     return jax.lax.psum(total, group.axis_names) if group.axis_names else total
-
-
-def _wide_dtype(gradient: jax.typing.ArrayLike) -> jnp.dtype:
-    dtype = jnp.result_type(gradient)
-    if not jnp.issubdtype(dtype, jnp.inexact) or jnp.finfo(dtype).bits < 32:
-        return jnp.dtype(jnp.float32)
-    return dtype

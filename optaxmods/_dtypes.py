@@ -1,4 +1,4 @@
-"""Which dtype an update has: that of what came in."""
+"""Which dtype numbers are formed in, and which an update has."""
 
 from typing import Any
 
@@ -6,6 +6,27 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+
+
+def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
+    """The values' common dtype; float32 where it is narrower or no float."""
+    dtype = jnp.result_type(*values)
+    if not jnp.issubdtype(dtype, jnp.inexact) or jnp.finfo(dtype).bits < 32:
+        return jnp.dtype(jnp.float32)
+    return dtype
+
+
+def is_real_scalar(value: Any) -> bool:
+    """Whether it is an array of one real number; no boolean is one."""
+    dtype = getattr(value, "dtype", None)
+    return (
+        dtype is not None
+        and jnp.ndim(value) == 0
+        and (
+            jnp.issubdtype(dtype, jnp.floating)
+            or jnp.issubdtype(dtype, jnp.integer)
+        )
+    )
 
 
 def returned_as_came(
@@ -36,6 +57,15 @@ def returning_as_came(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
+def steps_like(updates: optax.Updates, params: optax.Params) -> Any:
+    """Shapes of the updates, each as wide as the parameter that it moves."""
+    return jax.tree.map(
+        lambda u, p: jax.ShapeDtypeStruct(jnp.shape(u), jnp.result_type(u, p)),
+        updates,
+        params,
+    )
+
+
 def returning_steps(
     tx: optax.GradientTransformationExtraArgs,
 ) -> optax.GradientTransformationExtraArgs:
@@ -51,13 +81,7 @@ def returning_steps(
         if params is None:
             chex.assert_trees_all_equal_shapes(transformed, updates)
             return transformed, state
-        like = jax.tree.map(
-            lambda g, p: jax.ShapeDtypeStruct(
-                jnp.shape(g), jnp.result_type(g, p)
-            ),
-            updates,
-            params,
-        )
+        like = steps_like(updates, params)
         return returned_as_came(transformed, like), state
 
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)

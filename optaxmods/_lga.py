@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods import _lga_status as status
+from optaxmods._dtypes import returned_as_came, steps_like, wide_dtype
 from optaxmods._lga_status import LgaState, Rule
 
 
@@ -150,13 +151,13 @@ def lga(
         push, state = _step(rule, state, value)
         added = jax.tree.map(
             lambda u: (
-                (_wide(u) + _term(rule, push, u)).astype(u.dtype)
+                u.astype(wide_dtype(u)) + _term(rule, push, u)
                 if _is_pushed(u)
                 else u
             ),
             updates,
         )
-        return added, state
+        return returned_as_came(added, updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -208,7 +209,8 @@ def with_lga(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` whose updates have the
-      dtypes of ``inner``'s, with the state :class:`optaxmods.WithLgaState`.
+      dtypes of ``inner``'s, or wider parameters' ones, with the state
+      :class:`optaxmods.WithLgaState`.
 
     Raises:
       ValueError: as :func:`optaxmods.lga`.
@@ -247,14 +249,15 @@ def with_lga(
         )
         pushed = jax.tree.map(
             lambda g, u: (
-                (_wide(u) - _term(rule, push, g)).astype(u.dtype)
+                u.astype(wide_dtype(u)) - _term(rule, push, g)
                 if _is_pushed(g)
                 else u
             ),
             updates,
             moved,
         )
-        return pushed, WithLgaState(after, inner_state)
+        like = moved if params is None else steps_like(moved, params)
+        return returned_as_came(pushed, like), WithLgaState(after, inner_state)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -271,7 +274,7 @@ def _step(
 
 def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
     """The incentive gamma Omega / phi(g), in float32 or wider."""
-    g = _wide(gradient)
+    g = gradient.astype(wide_dtype(gradient))
     magnitude = jnp.abs(g)
     xi = jnp.asarray(rule.xi, magnitude.dtype)
     size = push.astype(magnitude.dtype) * _reciprocal(magnitude + xi)  # Eq. 5
@@ -299,10 +302,6 @@ def _reciprocal(positive: jax.Array) -> jax.Array:
     for _ in range(3):  # Newton's method squares the error.
         guess = guess * (2 - positive * guess)
     return guess
-
-
-def _wide(array: jax.Array) -> jax.Array:
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def _is_pushed(array: jax.Array) -> bool:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optaxmods._dtypes import wide_dtype
+
 
 class ProximalDecayState(NamedTuple):
     """State of the proximal decay where a rate is a schedule."""
@@ -46,11 +48,10 @@ def add_proximal_decay(
         wd = _current(weight_decay, state)
 
         def decayed(u: jax.Array, theta: jax.Array) -> jax.Array:
-            dtype = jnp.result_type(u, theta)
-            wide = jnp.promote_types(dtype, jnp.float32)
+            wide = wide_dtype(u, theta)
             decay = wd * jnp.asarray(theta, wide)
             moved = (jnp.asarray(u, wide) + decay) / (1 + lr * wd)
-            return moved.astype(dtype)
+            return moved.astype(jnp.result_type(u, theta))
 
         return jax.tree.map(decayed, updates, params), _advanced(state)
 

@@ -188,3 +188,13 @@ def test_derivatives_pass_through_the_term():
     want = 1 - push / (np.abs(gradients[1]) + 0.01) ** 2
     want[gradients[1] == 0] = 1.0
     np.testing.assert_allclose(slope, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_gradients_lose_no_small_push(dtype):
+    # In float16 a push of 1e-9 would be 0.
+    params = jnp.ones((2, 3))
+    gradient = params.astype(dtype)
+    tx = optaxmods.with_lga(optax.set_to_zero(), 1e-9, status_every=2, xi=1.0)
+    updates, _ = tx.update(gradient, tx.init(params), params, value=2.0)
+    np.testing.assert_allclose(updates, -1e-9, rtol=1e-5)

@@ -13,6 +13,14 @@ def make_gradients(steps, shape=SHAPE, seed=0):
     return list(generator.standard_cauchy((steps, *shape)))
 
 
+def make_complex_gradients(steps, shape=SHAPE):
+    """Those of make_gradients, each entry turned by an angle of its own."""
+    return [
+        g * np.exp(1j * np.random.default_rng(k).uniform(0, 7, g.shape))
+        for k, g in enumerate(make_gradients(steps, shape))
+    ]
+
+
 def make_theta(shape=SHAPE):
     return np.random.default_rng(99).standard_normal(shape)
 
