@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optaxmods._dtypes import is_real_scalar
+
 UPPER_BOUNDS = ("first_window", "first_value", None)
 LOWER_BOUNDS = ("ema", "average", "momentum")
 OMEGA_LOSSES = ("step", "window")
@@ -94,8 +96,7 @@ def _check_number(name: str, value: Any, is_good: Any, range_: str) -> None:
             raise ValueError(f"{name} must be {range_}, got {value}.")
         return
     is_schedule = name == "gamma" and callable(value)
-    is_scalar = getattr(value, "dtype", None) is not None and not value.ndim
-    if not is_schedule and not is_scalar:
+    if not is_schedule and not is_real_scalar(value):
         schedule = " or a schedule" if name == "gamma" else ""
         raise ValueError(f"{name} must be a number{schedule}, got {value!r}.")
 

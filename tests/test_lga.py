@@ -269,6 +269,8 @@ def test_the_loss_is_missing_or_no_scalar(tx):
         ({"gamma": -1.0}, "gamma must be at least 0"),
         ({"gamma": None}, "gamma must be a number or a schedule"),
         ({"eps": "0.1"}, "eps must be a number"),
+        ({"xi": jnp.ones(2)}, "xi must be a number"),
+        ({"gamma": jnp.complex64(1)}, "gamma must be a number or a schedule"),
     ],
 )
 @pytest.mark.parametrize(
