@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from benchmarks import averaged_sgd, data, lga_methods, study
-from benchmarks.studies import lga_mnist
+from benchmarks.studies import demo, lga_mnist
 import optaxmods
 
 RATE, GAMMA, STEPS = 0.01, 1e-3, 5
@@ -227,6 +227,27 @@ def test_status_moves_once_an_epoch(count):
     assert lga_mnist.make(job) is lga_methods.maker(
         "lga+sgd", 1e-8, count // 64
     )
+
+
+def test_demo_has_lga_around_sgd_and_before_adamw():
+    made = {}
+    for name in ("sgd", "lga+sgd", "lga+adamw"):
+        settings = demo.STUDY.presets["small"].settings
+        loaded = demo.STUDY.load(settings, None)
+        job = study.Job(name, settings, [0], loaded, lambda: None)
+        made[name] = trajectory(demo.make(job)(1e-3))
+        assert demo.make(job) is demo.make(job)
+    # 1,437 images in batches of 32.
+    composed = {
+        "sgd": optax.sgd(1e-3),
+        "lga+sgd": optaxmods.with_lga(optax.sgd(1e-3), 2e-7, status_every=44),
+        "lga+adamw": optax.chain(
+            optaxmods.lga(2e-4, status_every=44),
+            optax.adamw(1e-3, weight_decay=1e-4),
+        ),
+    }
+    for name, optimizer in composed.items():
+        np.testing.assert_allclose(made[name], trajectory(optimizer), rtol=1e-6)
 
 
 def test_papers_table_is_whole():
