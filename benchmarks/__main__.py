@@ -94,6 +94,13 @@ def _add_run(commands: _Commands) -> None:
     )
     _add_data_dir(run)
     _add_choices(run)
+    run.add_argument(
+        "--variants",
+        type=_names,
+        metavar="NAME[,NAME...]",
+        help="the settings to compare, such as 'lr 0.01,lr 0.001', if not the"
+        " preset's",
+    )
     _add_out(run, "bench-out")
     run.set_defaults(command=_run)
 
@@ -234,8 +241,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.study != ALL:
         _run_one(options, options.study, study.find(options.study))
         return 0
-    if options.methods:
-        raise ValueError("--methods goes with one study, not with 'all'")
+    for choice in ("methods", "variants"):
+        if getattr(options, choice):
+            raise ValueError(f"--{choice} goes with one study, not with 'all'")
     for name in study.names():
         found = study.find(name)
         missing = _missing_data(found, options.data_dir)
@@ -260,6 +268,7 @@ def _run_one(
         out=options.out,
         seeds=options.seeds,
         methods=options.methods,
+        variants=getattr(options, "variants", None),
         data_dir=options.data_dir,
         overrides=getattr(options, "overrides", None),
     )

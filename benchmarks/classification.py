@@ -51,6 +51,8 @@ def image_study(
     methods: Mapping[str, Method] | None = None,
     make: Callable[[Job], train.MakeOptimizer] | None = None,
     variants: Mapping[str, Settings] | None = None,
+    metrics: Sequence[Metric] = METRICS,
+    curves: Sequence[Curve] = CURVES,
     paper: Paper | None = None,
 ) -> Study:
     """Returns a study that is judged by accuracy and loss after training.
@@ -63,18 +65,21 @@ def image_study(
         load: The images, from settings and the folder of the data.
         part: Those of a job, where ``load`` returns more than these.
         model: Called as ``model(images, train=...)``.
-        presets: Settings have epochs, batch_size, learning_rate, weight_decay.
+        presets: Settings have epochs, batch_size, learning_rate, weight_decay,
+            and where it is not the usual number measured_train.
         methods: The contenders; those of ``agr_methods`` by default.
         make: The optimizer of a job, as a function of the learning rate.
         variants: Settings to compare side by side; the learning rates by
             default.
+        metrics: Of ``train.Curves``; the first is tested.
+        curves: Those to draw.
         paper: The paper's numbers.
     """
     make = make or usual_optimizer
 
     def run(job: Job) -> Sequence[Outcome]:
         settings = job.settings
-        curves = train.train(
+        measured = train.train(
             model,
             make(job),
             part(job),
@@ -83,9 +88,10 @@ def image_study(
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             vmapped=settings.get("vmapped"),
+            measured_train=settings.get("measured_train", train.MEASURED_TRAIN),
             on_epoch=job.on_progress,
         )
-        return train.outcomes(curves)
+        return train.outcomes(measured)
 
     return Study(
         title=title,
@@ -93,8 +99,8 @@ def image_study(
         data_sets=data_sets,
         data=data,
         model=described(model),
-        metrics=METRICS,
-        curves=CURVES,
+        metrics=metrics,
+        curves=curves,
         methods=agr_methods.METHODS if methods is None else methods,
         presets=presets,
         load=load,

@@ -1,6 +1,6 @@
 """Runs what is missing of a study, cell by cell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import json
 import math
 import pathlib
@@ -45,29 +45,38 @@ def plan(
     out: pathlib.Path,
     seeds: int | None = None,
     methods: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
     data_dir: pathlib.Path | None = None,
     overrides: Settings | None = None,
 ) -> Plan:
     """Returns a preset's plan with what the user chose instead."""
     chosen = study.presets[preset]
     methods = methods or chosen.methods or list(study.methods)
-    unknown = [method for method in methods if method not in study.methods]
-    if unknown:
-        raise ValueError(
-            f"there is no method {', '.join(map(repr, unknown))} in {name}; the"
-            f" methods are {', '.join(study.methods)}"
-        )
+    variants = variants or chosen.variants or list(study.variants)
+    _check_known("method", methods, study.methods, name)
+    _check_known("variant", variants, study.variants, name)
     return Plan(
         study,
         name,
         preset,
         seeds=range(chosen.seeds if seeds is None else seeds),
         methods=methods,
-        variants=chosen.variants or list(study.variants),
+        variants=variants,
         out=out,
         data_dir=data_dir,
         overrides=overrides or {},
     )
+
+
+def _check_known(
+    kind: str, chosen: Sequence[str], known: Mapping[str, Any], name: str
+) -> None:
+    unknown = [one for one in chosen if one not in known]
+    if unknown:
+        raise ValueError(
+            f"there is no {kind} {', '.join(map(repr, unknown))} in {name}; the"
+            f" {kind}s are {', '.join(known)}"
+        )
 
 
 def run(

@@ -19,18 +19,19 @@ MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 
 # More are no faster, and the patches of a convolution take memory.
 EVALUATED_AT_ONCE = 250
-# The training loss is that of so many training examples, the first ones.
+# Training loss and accuracy are those of so many training examples, the first
+# ones, unless a study says otherwise.
 MEASURED_TRAIN = 2000
 
 
 class Curves(NamedTuple):
     """Measurements before training and after each epoch.
 
-    The training loss is that of the first ``MEASURED_TRAIN`` examples. Each is
-    an array of shape [seeds, epochs + 1].
+    Each is an array of shape [seeds, epochs + 1].
     """
 
     train_loss: jax.Array
+    train_accuracy: jax.Array
     test_loss: jax.Array
     test_accuracy: jax.Array
 
@@ -53,6 +54,7 @@ def train(
     epochs: int,
     batch_size: int,
     vmapped: bool | None = None,
+    measured_train: int | None = MEASURED_TRAIN,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Curves:
     """Trains one network a seed, all seeds in one program.
@@ -75,6 +77,8 @@ def train(
             program. By default they do on an accelerator; a CPU is busy with
             one, which fits its caches and takes a fraction of the memory, but
             for the smallest networks.
+        measured_train: How many training examples, the first ones, are
+            measured; all of them if None.
         on_epoch: Called after each epoch.
 
     Returns:
@@ -95,7 +99,7 @@ def train(
         )
     ):
         # Without the wait the progress would be that of dispatching.
-        points = _measure(model, runs, data, vmapped)
+        points = _measure(model, runs, data, vmapped, measured_train)
         measured.append(jax.block_until_ready(points))
         if epoch:
             on_epoch()
@@ -265,16 +269,21 @@ def _epoch(
     return _each_seed(epoch_one, vmapped)(runs, batches, keys)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "vmapped"))
+@functools.partial(jax.jit, static_argnames=("model", "vmapped", "seen"))
 def _measure(
-    model: nn.Module, runs: Run, data: Split[Examples], vmapped: bool
+    model: nn.Module,
+    runs: Run,
+    data: Split[Examples],
+    vmapped: bool,
+    seen: int | None,
 ) -> Curves:
     def measure_one(run: Run) -> Curves:
         variables = {"params": run.params, **run.statistics}
-        seen = jax.tree.map(lambda x: x[:MEASURED_TRAIN], data.train)
-        train_loss, _ = _evaluate(model, variables, seen)
-        test_loss, test_accuracy = _evaluate(model, variables, data.test)
-        return Curves(train_loss, test_loss, test_accuracy)
+        first = jax.tree.map(lambda x: x[:seen], data.train)
+        return Curves(
+            *_evaluate(model, variables, first),
+            *_evaluate(model, variables, data.test),
+        )
 
     return _each_seed(measure_one, vmapped)(runs)
 

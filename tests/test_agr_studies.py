@@ -223,7 +223,7 @@ def made(monkeypatch):
     def collect(model, make_optimizer, data, **settings):
         calls.append((model, make_optimizer, data, settings))
         ones = jnp.ones((len(settings["seeds"]), 2))
-        return train.Curves(ones, ones, ones)
+        return train.Curves(ones, ones, ones, ones)
 
     monkeypatch.setattr(train, "train", collect)
     return calls
@@ -232,8 +232,8 @@ def made(monkeypatch):
 @pytest.mark.parametrize("name", image_studies())
 def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
     found = study.find(name)
-    images = jnp.zeros((12, 8, 8, 1))
-    split = data.Split(*[data.Examples(images, jnp.arange(12) % 10)] * 2)
+    images = jnp.zeros((64, 8, 8, 1))
+    split = data.Split(*[data.Examples(images, jnp.arange(64) % 10)] * 2)
     loaded = found.load({}, None) if name == "agr-label-noise" else split
     preset = found.presets["smoke"]
     for variant in preset.variants or found.variants:

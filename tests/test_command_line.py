@@ -137,9 +137,11 @@ def test_bad_arguments_are_one_line(
         (["demo", "--methods", "adamv"], ", ".join(DEMO.methods)),
         (["demo", "--methods", "adamw,adamv"], "no method 'adamv'"),
         (["demo", "--methods", ""], ", ".join(DEMO.methods)),
-        (["run", "demo", "--methods", "sgd"], "no method 'sgd' in demo"),
+        (["run", "demo", "--methods", "lion"], "no method 'lion' in demo"),
+        (["run", "demo", "--variants", "lr 1"], "no variant 'lr 1' in demo"),
         (["run", "dem"], "no study 'dem'; the studies are"),
         (["run", "all", "--methods", "adamw"], "goes with one study"),
+        (["run", "all", "--variants", "lr 1"], "goes with one study"),
         (["report"], "nothing has been run into"),
     ],
 )
@@ -187,6 +189,14 @@ def test_run_and_report(made_up, tmp_path, capsys):
     assert str(tmp_path / "README.md") in printed
     assert str(tmp_path / NAME / "small.md") in printed
     assert all((tmp_path / line).exists() for line in printed)
+
+
+def test_run_of_some_variants(made_up, tmp_path, capsys):
+    del made_up
+    arguments = ["run", NAME, "--seeds", "1", "--out", str(tmp_path)]
+    for variants, trained in ("fast", 3), ("fast, slow", 3), ("slow", 0):
+        command_line.main([*arguments, "--variants", variants])
+        assert f"{NAME}: {trained} trained" in capsys.readouterr().out
 
 
 def test_run_all_leaves_out_what_is_not_there(made_up, tmp_path, capsys):

@@ -25,6 +25,7 @@ CLASSIFIERS = {
     ),
     "SmallCNN": (models.SmallCNN(), (8, 8, 1), 38282),
     "LeNet5": (models.LeNet5(), MNIST, 61706),
+    "TorchLeNet5": (models.TorchLeNet5(), MNIST, 61706),
     "ConvNet": (models.ConvNet(), MNIST, 160 + 4640 + 1568 * 64 + 64 + 650),
     "SmallResNet": (models.SmallResNet(), CIFAR, 75290),
     "ResNet-20": (models.SmallResNet(blocks=3), CIFAR, 269722),
@@ -168,6 +169,29 @@ def test_networks_follow_their_papers():
     assert len(kernels(models.SmallResNet(blocks=3), CIFAR)) == 20
     # 18, and three projections.
     assert len(kernels(models.ResNet18(), CIFAR)) == 21
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_torch_lenet_starts_uniform_within_its_fan_in(seed):
+    images = jnp.zeros((1, *MNIST))
+    params = models.TorchLeNet5().init(jax.random.key(seed), images)["params"]
+    usual = models.LeNet5().init(jax.random.key(seed), images)["params"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, usual)
+    for name, layer in params.items():
+        fan_in = math.prod(layer["kernel"].shape[:-1])
+        bound = 1 / math.sqrt(fan_in)
+        for leaf in layer.values():
+            assert np.abs(leaf).max() <= bound, name
+        # The largest of n is above 1 - 7 / n but for one draw in a thousand;
+        # the deviation of uniform numbers is the bound over the root of 3.
+        kernel = np.asarray(layer["kernel"])
+        assert np.abs(kernel).max() > (1 - 7 / kernel.size) * bound, name
+        assert np.any(layer["bias"] != 0)
+        error = 6 / math.sqrt(kernel.size)
+        assert np.std(kernel) * math.sqrt(3) / bound == pytest.approx(
+            1, abs=error
+        )
+        assert abs(np.mean(kernel)) < error * bound
 
 
 def test_shortcut_keeps_what_it_can_without_parameters():

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from benchmarks import data, train
 
@@ -81,15 +82,39 @@ def test_training_follows_gradient_descent():
     expected = []
     for _ in range(4):
         loss, probabilities = measure(weights, features, labels)
+        train_hits = probabilities.argmax(axis=1) == labels
         test_loss, test_probabilities = measure(
             weights, test_features, test_labels
         )
         hits = test_probabilities.argmax(axis=1) == test_labels
-        expected.append((loss, test_loss, hits.mean()))
+        expected.append((loss, train_hits.mean(), test_loss, hits.mean()))
         slope = features.T @ (probabilities - np.eye(3)[labels]) / len(labels)
         weights -= 0.7 * loss * slope
     for curve, values in zip(curves, zip(*expected, strict=True), strict=True):
         np.testing.assert_allclose(np.asarray(curve)[0], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("measured", "seen"), [(None, 24), (7, 7)])
+def test_training_is_measured_on_the_first_examples(measured, seen):
+    split = small_split()
+    first = jax.tree.map(lambda x: x[:seen], split.train)
+
+    def measure(split, **settings):
+        curves = train.train(
+            Linear(),
+            optax.sgd,
+            split,
+            learning_rate=0.5,
+            seeds=[0, 1],
+            epochs=0,
+            batch_size=5,
+            **settings,
+        )
+        return np.asarray(curves.train_loss), np.asarray(curves.train_accuracy)
+
+    actual = measure(split, measured_train=measured)
+    expected = measure(split._replace(train=first), measured_train=None)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_a_seed_fixes_everything():

@@ -5,7 +5,7 @@ Each is called as ``model(inputs, train=False)`` and returns logits.
 
 from benchmarks.models.deep import VGG11, ResNet18, SmallResNet
 from benchmarks.models.language import SmallTransformer
-from benchmarks.models.small import MLP, ConvNet, LeNet5, SmallCNN
+from benchmarks.models.small import MLP, ConvNet, LeNet5, SmallCNN, TorchLeNet5
 
 __all__ = [
     "MLP",
@@ -16,4 +16,5 @@ __all__ = [
     "SmallCNN",
     "SmallResNet",
     "SmallTransformer",
+    "TorchLeNet5",
 ]

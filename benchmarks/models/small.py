@@ -1,6 +1,7 @@
 """Networks for small grey images, that a CPU trains in seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -50,13 +51,42 @@ class LeNet5(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns the logits, of shape [batch, num_classes]."""
         # SAME stands for the paper's border of 2 around 28x28 images.
-        features = max_pool(nn.relu(Conv(6, (5, 5))(images)))
-        features = Conv(16, (5, 5), padding="VALID")(features)
-        features = max_pool(nn.relu(features))
+        features = self._convolved(images, 6, "SAME")
+        features = self._convolved(features, 16, "VALID")
         features = features.reshape(features.shape[0], -1)
         for size in (120, 84):
-            features = nn.relu(nn.Dense(size)(features))
-        return nn.Dense(self.num_classes)(features)
+            features = nn.relu(self._dense(features, size))
+        return self._dense(features, self.num_classes)
+
+    def _convolved(
+        self, inputs: jax.Array, channels: int, padding: str
+    ) -> jax.Array:
+        start = self._initializers(25 * inputs.shape[-1])
+        convolution = Conv(channels, (5, 5), padding=padding, **start)
+        return max_pool(nn.relu(convolution(inputs)))
+
+    def _dense(self, inputs: jax.Array, size: int) -> jax.Array:
+        return nn.Dense(size, **self._initializers(inputs.shape[-1]))(inputs)
+
+    def _initializers(self, fan_in: int) -> Mapping[str, Any]:
+        """Returns a layer's arguments kernel_init and bias_init, if any."""
+        del fan_in
+        return {}
+
+
+class TorchLeNet5(LeNet5):
+    """``LeNet5`` that starts as PyTorch's layers do.
+
+    Kernels and biases alike are uniform within 1 / sqrt(fan_in).
+    """
+
+    def _initializers(self, fan_in: int) -> Mapping[str, Any]:
+        bound = fan_in**-0.5
+
+        def uniform(key: Any, shape: Sequence[int], dtype: Any) -> jax.Array:
+            return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+        return {"kernel_init": uniform, "bias_init": uniform}
 
 
 class ConvNet(nn.Module):
