@@ -13,6 +13,7 @@ contender several times.
 import argparse
 from collections.abc import Callable
 import importlib.metadata
+import json
 import pathlib
 import platform
 import random
@@ -66,8 +67,18 @@ def agr_as_printed() -> optax.GradientTransformation:
     return optax.stateless(lambda updates, _: jax.tree.map(damp, updates))
 
 
+def lga_as_printed(gamma: float) -> optax.GradientTransformation:
+    """Eq. 2 and 5, with the division, and an Omega of 1 at every step."""
+
+    def push(gradient: jax.Array) -> jax.Array:
+        phi = gradient + jnp.where(gradient >= 0, 0.01, -0.01)
+        return gradient + gamma / phi
+
+    return optax.stateless(lambda updates, _: jax.tree.map(push, updates))
+
+
 def make_optimizers() -> Optimizers:
-    rate = 1e-3
+    rate, gamma = 1e-3, 1e-8
     return {
         "optax.adamw": optax.adamw(rate),
         "optax.adamw again": optax.adamw(rate),
@@ -82,6 +93,15 @@ def make_optimizers() -> Optimizers:
         "optax.adan again": optax.adan(rate),
         "adan": optaxmods.adan(rate),
         "adan_agr": optaxmods.adan_agr(rate),
+        "with_lga(optax.adamw)": optaxmods.with_lga(
+            optax.adamw(rate), gamma, status_every=100
+        ),
+        "chain(lga, optax.adamw)": optax.chain(
+            optaxmods.lga(gamma, status_every=100), optax.adamw(rate)
+        ),
+        "chain(LGA as printed, optax.adamw)": optax.chain(
+            lga_as_printed(gamma), optax.adamw(rate)
+        ),
     }
 
 
@@ -98,8 +118,13 @@ def rows(large: float | None, adan: float | None, adan_agr: float | None):
     ]
 
 
+LGA_ROWS = [
+    Row("with_lga(optax.adamw)", "optax.adamw", 1.15),
+    Row("chain(lga, optax.adamw)", "optax.adamw", 1.4),
+    Row("chain(LGA as printed, optax.adamw)", "optax.adamw"),
+]
 CASES = [
-    Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2)),
+    Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2) + LGA_ROWS),
     Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 5, 10, 8),
     *[
         Case(4, (2048, 2048), dtype, rows(None, None, None), rounds=9)
@@ -110,8 +135,11 @@ COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=5)
 
 
 def make_step(tx: optax.GradientTransformation) -> Callable[..., Any]:
+    tx = optax.with_extra_args_support(tx)
+
     def step(params, state, gradients):
-        updates, state = tx.update(gradients, state, params)
+        loss = jnp.float32(2)
+        updates, state = tx.update(gradients, state, params, value=loss)
         return optax.apply_updates(params, updates), state
 
     return jax.jit(step, donate_argnums=(0, 1))
@@ -209,20 +237,32 @@ def summarize(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def measure(rounds: int | None) -> dict[str, Any]:
-    """Measures all cases, one after the other."""
+def chosen(only: str) -> list[tuple[str, Case]]:
+    """Returns what is measured of which case."""
+    all_ = [("step", case) for case in CASES] + [("compilation", COMPILED)]
+    return [
+        (what, case) for what, case in all_ if only in f"{what}: {case.title}"
+    ]
+
+
+def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
+    """Measures the cases that ``only`` is a part of, one after the other."""
     order = random.Random(0)
-    begin = time.perf_counter()
     tables = []
-    for what, case in [("step", case) for case in CASES] + [
-        ("compilation", COMPILED)
-    ]:
+    for what, case in chosen(only):
         print(f"{what}, {case.title} ...", flush=True)
+        begin = time.perf_counter()
         case = case._replace(rounds=min(case.rounds, rounds or case.rounds))
         jax.config.update("jax_enable_x64", case.dtype == "float64")
         measured = time_steps if what == "step" else time_compilation
-        tables.append({"what": what, **summarize(case, measured(case, order))})
+        table = {"what": what, **summarize(case, measured(case, order))}
+        minutes = round((time.perf_counter() - begin) / 60, 1)
+        tables.append(table | {"minutes": minutes})
     jax.config.update("jax_enable_x64", False)
+    return tables
+
+
+def machine() -> dict[str, Any]:
     device = cells.device()
     return {
         "command": ".venv/bin/python -m benchmarks.step_cost",
@@ -233,18 +273,25 @@ def measure(rounds: int | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": device["kind"],
         "cores": device["cpu_cores"],
-        "minutes": round((time.perf_counter() - begin) / 60, 1),
-        "tables": tables,
     }
+
+
+def earlier(path: pathlib.Path, here: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the tables of a result; none where it was made elsewhere."""
+    if not path.exists():
+        return []
+    old = json.loads(path.read_text("utf-8"))
+    alike = all(old.get(name) == value for name, value in here.items())
+    return old["tables"] if alike else []
 
 
 def to_markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Cost of an optimizer step",
         "",
-        f"Made by `{result['command']}` in {result['minutes']:.0f} minutes on"
-        f" {result['cores']} cores of {result['device']}, jax {result['jax']},"
-        f" jaxlib {result['jaxlib']}, optax {result['optax']}. Medians of"
+        f"Made by `{result['command']}` on {result['cores']} cores of"
+        f" {result['device']}, jax {result['jax']}, jaxlib"
+        f" {result['jaxlib']}, optax {result['optax']}. Medians of"
         " interleaved rounds in one process, in brackets the ratio's"
         " quartiles. Each baseline runs twice: *again* shows the noise, and"
         " the other rows are measured against both. A ratio above the limit"
@@ -290,16 +337,33 @@ def main(arguments: list[str] | None = None) -> None:
         type=int,
         help="at most so many rounds a case, 2 or more, for a trial",
     )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="measure the cases whose titles have this in them, such as"
+        " 'step: 4 leaves of 2048x2048 float32', and keep the others' tables",
+    )
     options = parser.parse_args(arguments)
     if options.rounds is not None and options.rounds < 2:
         parser.error(f"--rounds must be at least 2, got {options.rounds}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = measure(options.rounds)
+    if not chosen(options.only):
+        parser.error(f"--only: no case has {options.only!r} in its title")
+    path, here = options.out / "step_cost.json", machine()
+    tables = earlier(path, here) if options.only else []
+    if options.only and not tables:
+        parser.error(
+            f"{path} has no tables of these versions on this device to keep:"
+            " measure all cases, without --only"
+        )
+    by_title = {
+        (table["what"], table["case"]): table
+        for table in tables + measure(options.rounds, options.only)
+    }
+    result = {**here, "tables": list(by_title.values())}
     markdown = to_markdown(result)
-    cells.write_atomically(
-        options.out / "step_cost.json", cells.to_json(result)
-    )
-    cells.write_atomically(options.out / "step_cost.md", markdown.encode())
+    cells.write_atomically(path, cells.to_json(result))
+    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
     print(markdown)
 
 
