@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import shutil
 
 from made_up import NAME, STUDY, contents, result_of, rewrite, run_into
 import pytest
@@ -304,6 +305,75 @@ def test_a_packed_result_is_not_overwritten_by_another_run(tmp_path):
     (tmp_path / NAME / "small.json").write_bytes(old)
     report.write_all(tmp_path)
     assert (tmp_path / NAME / "small.json").read_bytes() == old
+    assert (tmp_path / NAME / f"{folder.name}.json").exists()
+
+
+def packed_and_gone(out):
+    """Packs a run and deletes its cells; returns what was packed."""
+    folder = run_into(out).folder
+    report.write_all(out)
+    shutil.rmtree(folder)
+    return json.loads((out / NAME / "small.json").read_text())
+
+
+def all_files(out):
+    return {path: path.read_bytes() for path in out.rglob("*.*")}
+
+
+def test_a_run_takes_in_what_was_packed(tmp_path):
+    old = packed_and_gone(tmp_path)
+    folder = run_into(tmp_path, seeds=1, methods=["plain"]).folder
+    rewrite(
+        folder / "slow.plain.seed-0.json",
+        final={"score": 0.25},
+        versions={"jax": "0.0.1"},
+        wall_seconds=1000,
+    )
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    changed = [
+        theirs
+        for ours, theirs in zip(old["cells"], new["cells"], strict=True)
+        if ours["final"] != theirs["final"]
+    ]
+    assert [cell["final"] for cell in changed] == [{"score": 0.25}]
+    assert new["wall_seconds"] >= 1000
+    assert {"jax": "0.0.1"} in new["versions"]
+    assert old["versions"][0] in new["versions"]
+    assert new["devices"] == old["devices"]
+    before = all_files(tmp_path)
+    report.write_all(tmp_path)
+    assert all_files(tmp_path) == before
+
+
+def test_methods_that_have_changed_are_not_mixed(tmp_path, found, capsys):
+    old = packed_and_gone(tmp_path)
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    changed = STUDY._replace(methods=methods)
+    found(changed)
+    folder = run_into(tmp_path, changed, seeds=2).folder
+    for _ in range(2):
+        report.write_all(tmp_path)
+        assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
+        new = (tmp_path / NAME / f"{folder.name}.json").read_text()
+        assert len(json.loads(new)["cells"]) == 2 * 3 * 2
+        assert capsys.readouterr().out == (
+            f"{tmp_path / NAME / 'small.json'}: of methods that have changed;"
+            " kept apart\n"
+        )
+    # Where the run has all that has changed, the others can be taken in.
+    run_into(tmp_path, changed, methods=["control"])
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    assert len(new["cells"]) == len(old["cells"])
+
+
+def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):
+    folder = run_into(tmp_path).folder
+    path = tmp_path / NAME / "small.json"
+    path.write_bytes(b"<<<<<<< HEAD")
+    report.write_all(tmp_path)
+    assert path.read_bytes() == b"<<<<<<< HEAD"
     assert (tmp_path / NAME / f"{folder.name}.json").exists()
 
 
