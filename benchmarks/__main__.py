@@ -7,6 +7,7 @@ import sys
 import tempfile
 from typing import NoReturn, TypeAlias
 
+import jax
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -83,7 +84,10 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument(
         "study",
         metavar="STUDY",
-        help=f"a study's name, or '{ALL}' for all whose data are there",
+        help=f"a study's name, or '{ALL}' for those whose data come with what"
+        " is installed or lie in --data-dir: it neither downloads nor looks"
+        " into the cache; without an accelerator it leaves out those that"
+        " would take hours",
     )
     run.add_argument(
         "--preset",
@@ -238,16 +242,32 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError("--methods goes with one study, not with 'all'")
     for name in study.names():
         found = study.find(name)
-        missing = _missing_data(found, options.data_dir)
-        if missing:
-            what = f"{', '.join(missing)} {_how_to_get(options)}"
-            print(f"{name}: not run, {what}")
+        why = _why_not_in_all(found, options)
+        if why:
+            print(f"{name}: not run, {why}")
             continue
         try:
             _run_one(options, name, found)
         except data.DataError as error:  # The others can run all the same.
             print(f"{name}: not run, {error}")
     return 0
+
+
+def _why_not_in_all(found: study.Study, options: argparse.Namespace) -> str:
+    """Returns why ``run all`` leaves a study out; nothing where it does not.
+
+    What was downloaded for one study makes no difference to the others.
+    """
+    preset = found.presets[options.preset]
+    if preset.accelerator and jax.default_backend() == "cpu":
+        return "made for an accelerator"
+    if options.data_dir:
+        missing = _missing_data(found, options.data_dir)
+        where = _how_to_get(options)
+    else:
+        missing = [s for s in found.data_sets if not data.is_installed(s)]
+        where = f"has to be in --data-dir for '{ALL}'"
+    return f"{', '.join(missing)} {where}" if missing else ""
 
 
 def _run_one(

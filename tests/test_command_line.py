@@ -189,15 +189,58 @@ def test_run_and_report(made_up, tmp_path, capsys):
     assert all((tmp_path / line).exists() for line in printed)
 
 
-def test_run_all_leaves_out_what_is_not_there(made_up, tmp_path, capsys):
-    made_up["demo"] = DEMO._replace(data_sets=["mnist"])
+def put_mnist(folder):
+    folder.mkdir(parents=True)
+    for part in "train", "t10k":
+        for kind in "images-idx3", "labels-idx1":
+            (folder / f"{part}-{kind}-ubyte").touch()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("has_data_dir", [False, True])
+def test_run_all_takes_nothing_from_elsewhere(
+    has_data_dir, cached, made_up, tmp_path, capsys
+):
+    made_up["demo"] = STUDY._replace(data_sets=["cifar10"])
     arguments = ["run", "all", "--preset", "smoke", "--out", str(tmp_path)]
+    if cached:
+        put_mnist(tmp_path / "cache" / "mnist")
+    where = "has to be in --data-dir for 'all'"
+    remote = f"not run, mnist {where}"
+    if has_data_dir:
+        put_mnist(tmp_path / "local" / "mnist")
+        arguments += ["--data-dir", str(tmp_path / "local")]
+        where = "not in --data-dir"
+        remote = "6 trained, 0 found finished"
     assert command_line.main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "demo: not run, mnist needs a download",
+        f"demo: not run, cifar10 {where}",
         f"{NAME}: 6 trained, 0 found finished",
-        "remote: not run, mnist needs a download",
+        f"remote: {remote}",
     ]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_run_all_leaves_out_what_needs_an_accelerator(
+    backend, made_up, tmp_path, monkeypatch, capsys
+):
+    smoke = STUDY.presets["smoke"]._replace(accelerator=True)
+    presets = {**STUDY.presets, "smoke": smoke}
+    made_up["demo"] = made_up["remote"] = STUDY
+    made_up[NAME] = STUDY._replace(presets=presets)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    arguments = ["--preset", "smoke", "--out", str(tmp_path)]
+    assert command_line.main(["run", "all", *arguments]) == 0
+    ran = "6 trained, 0 found finished"
+    here = "not run, made for an accelerator" if backend == "cpu" else ran
+    assert capsys.readouterr().out.splitlines() == [
+        f"demo: {ran}",
+        f"{NAME}: {here}",
+        f"remote: {ran}",
+    ]
+    # Whoever names it gets it.
+    assert command_line.main(["run", NAME, *arguments]) == 0
+    assert "trained" in capsys.readouterr().out
 
 
 def test_list_tells_what_needs_a_download(made_up, capsys):

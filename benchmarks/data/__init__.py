@@ -70,6 +70,17 @@ SETS = {
 }
 
 
+def is_installed(name: str) -> bool:
+    """Returns whether a set comes with a package, so that nobody fetches it.
+
+    Args:
+        name: A key of ``SETS``.
+    """
+    if name not in SETS:
+        raise ValueError(f"there is no set {name!r}; {', '.join(SETS)} are all")
+    return name not in sources.SOURCES
+
+
 def available(name: str, data_dir: pathlib.Path | None = None) -> bool:
     """Returns whether a set can be loaded without a download.
 
@@ -79,9 +90,7 @@ def available(name: str, data_dir: pathlib.Path | None = None) -> bool:
         name: A key of ``SETS``.
         data_dir: The folder that its loader would be given; None for the cache.
     """
-    if name not in SETS:
-        raise ValueError(f"there is no set {name!r}; {', '.join(SETS)} are all")
-    return name not in sources.SOURCES or sources.present(name, data_dir)
+    return is_installed(name) or sources.present(name, data_dir)
 
 
 __all__ = [
@@ -101,6 +110,7 @@ __all__ = [
     "diabetes",
     "digits",
     "dsb2018",
+    "is_installed",
     "mnist",
     "tinyimagenet",
     "wikitext2",

@@ -36,6 +36,7 @@ STUDY = image_study(
         "small": Preset(
             {**COMMON, "epochs": 10, "limit_train": 5000, "limit_test": 2000},
             seeds=3,
+            accelerator=True,
         ),
         "paper": Preset(
             {
@@ -46,6 +47,7 @@ STUDY = image_study(
                 "seeds_at_once": 1,
             },
             seeds=4,
+            accelerator=True,
         ),
     },
 )
