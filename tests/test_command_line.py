@@ -8,7 +8,7 @@ from made_up import NAME, STUDY, contents, run
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import study
+from benchmarks import data, study
 
 METHODS = ["adamw", "adan_agr"]
 CURVES = ["train_loss", "test_loss", "test_accuracy"]
@@ -243,14 +243,31 @@ def test_run_all_leaves_out_what_needs_an_accelerator(
     assert "trained" in capsys.readouterr().out
 
 
-def test_list_tells_what_needs_a_download(made_up, capsys):
+def test_list_shows_studies_and_data(made_up, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "250")
     assert command_line.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, found in made_up.items():
-        (line,) = [text for text in lines if f" {name} " in text]
-        assert found.question.split()[0] in line
+        (line,) = [text for text in lines if text.startswith(f"│ {name} ")]
+        assert found.question in line
         assert ("mnist" in line) == (name == "remote")
-    assert sum("download" in line for line in lines) == 1
+    for name, each in data.SETS.items():
+        (line,) = [text for text in lines if text.startswith(f"│ {name} ")]
+        assert each.description in line
+        assert each.licence in line
+        state = "here" if data.is_installed(name) else "needs a download"
+        assert ("needs --data-dir" if name == "dsb2018" else state) in line
+
+
+def test_list_looks_into_the_folder_of_the_data(made_up, tmp_path, capsys):
+    del made_up
+    put_mnist(tmp_path / "mnist")
+    assert command_line.main(["list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [text for text in lines if text.startswith("│ mnist ")]
+    assert "here" in line
+    (line,) = [text for text in lines if text.startswith("│ cifar10 ")]
+    assert "not in" in line
 
 
 def test_a_stopped_run_says_what_is_kept(made_up, tmp_path, capsys):

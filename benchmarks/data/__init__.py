@@ -81,6 +81,11 @@ def is_installed(name: str) -> bool:
     return name not in sources.SOURCES
 
 
+def is_downloadable(name: str) -> bool:
+    """Returns whether an address of a set is known."""
+    return not is_installed(name) and bool(sources.SOURCES[name].remotes)
+
+
 def available(name: str, data_dir: pathlib.Path | None = None) -> bool:
     """Returns whether a set can be loaded without a download.
 
@@ -110,6 +115,7 @@ __all__ = [
     "diabetes",
     "digits",
     "dsb2018",
+    "is_downloadable",
     "is_installed",
     "mnist",
     "tinyimagenet",
