@@ -47,6 +47,12 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
 def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
     """Returns the overview: for each study the pages and their results."""
     rows = []
+    at_hand = {
+        data_set
+        for name, pages in results.items()
+        for data_set in studies.find(name).data_sets
+        if pages
+    }
     for name, pages in results.items():
         study = studies.find(name)
         rows += [
@@ -59,7 +65,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
             for path, result in pages.items()
         ]
         if not pages:
-            why = verdicts.why_never_run(study)
+            why = verdicts.why_never_run(study, at_hand)
             rows.append((name, NONE, study.question, why))
     words = "; ".join(f"*{w}*: {m}" for w, m in verdicts.WORDS.items())
     parts = [

@@ -1,6 +1,6 @@
 """What the paired comparisons of a run come to, in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
@@ -124,14 +124,23 @@ def is_compared(rows: Iterable[Row]) -> bool:
     return any(row.effect is not None for row in rows)
 
 
-def why_never_run(study: Study) -> str:
-    """Returns why there is nothing of a study, from what its file says."""
+def why_never_run(study: Study, at_hand: Collection[str]) -> str:
+    """Returns why there is nothing of a study, from what its file says.
+
+    Args:
+        study: The study.
+        at_hand: The data sets of the studies that were run.
+    """
     small = study.presets.get("small")
     if small and small.accelerator:
         return "not run, made for an accelerator"
-    elsewhere = [s for s in study.data_sets if not data.is_installed(s)]
-    if elsewhere:
-        return f"not run, its data ({', '.join(elsewhere)}) have to be fetched"
+    missing = [
+        name
+        for name in study.data_sets
+        if not data.is_installed(name) and name not in at_hand
+    ]
+    if missing:
+        return f"not run, its data ({', '.join(missing)}) have to be fetched"
     return "not run, there are no cells of it in this folder"
 
 

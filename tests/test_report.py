@@ -431,9 +431,11 @@ def test_a_damaged_packed_result_is_named(content, tmp_path, capsys):
 
 HEAVY = {"small": Preset({"epochs": 9}, 3, accelerator=True)}
 NOT_RUN = {
-    "there are no cells of it in this folder": {"data_sets": ["digits"]},
+    "there are no cells of it in this folder": {
+        "data_sets": ["digits", "california"]
+    },
     "its data (mnist, boston) have to be fetched": {
-        "data_sets": ["mnist", "digits", "boston"]
+        "data_sets": ["mnist", "digits", "boston", "california"]
     },
     "made for an accelerator": {"data_sets": ["mnist"], "presets": HEAVY},
 }
@@ -442,7 +444,8 @@ NOT_RUN = {
 @pytest.mark.parametrize("why", NOT_RUN)
 def test_the_overview_tells_why_a_study_was_not_run(why, monkeypatch, tmp_path):
     another = ONE._replace(question="And this?", **NOT_RUN[why])
-    studies = {"another": another, NAME: STUDY}
+    was_run = STUDY._replace(data_sets=["california"])
+    studies = {"another": another, NAME: was_run}
     monkeypatch.setattr(study, "names", lambda: list(studies))
     monkeypatch.setattr(study, "find", studies.__getitem__)
     run_into(tmp_path)
