@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import study as studies
 from benchmarks import verdicts
 from benchmarks.statistics import Effect
-from benchmarks.study import Metric, Paper, Study
+from benchmarks.study import Metric, Paper, Preset, Study
 from benchmarks.verdicts import Result, Row
 
 PROGRAM = ".venv/bin/python -m benchmarks"
@@ -248,8 +248,8 @@ def _how(study: Study, result: Result) -> list[str]:
         "\n".join([*versions, *devices]),
         "To repeat:",
         "```sh\n"
-        f"{_command(study, result)} {folder}\n"
-        f"{PROGRAM} report {folder}\n"
+        + "".join(f"{c} {folder}\n" for c in _commands(study, result))
+        + f"{PROGRAM} report {folder}\n"
         "```",
     ]
 
@@ -259,23 +259,53 @@ def _is_demo(result: Result) -> bool:
     return result["study"] == "demo" and result["preset"] == "small"
 
 
-def _command(study: Study, result: Result) -> str:
+def _commands(study: Study, result: Result) -> list[str]:
+    """One command for all variants that were run alike."""
     preset = study.presets.get(result["preset"])
-    seeds = {cell["seed"] for cell in result["cells"]}
-    names = {cell["method"] for cell in result["cells"]}
     command = f"{PROGRAM} run {result['study']} --preset {result['preset']}"
     if _is_demo(result):
         command = f"{PROGRAM} demo"
         epochs = result["configuration"]["settings"].get("epochs")
         if preset and epochs != preset.settings["epochs"]:
             command += f" --epochs {epochs}"
-    if preset and seeds and max(seeds) + 1 != preset.seeds:
-        command += f" --seeds {max(seeds) + 1}"
-    planned = set(preset.methods or study.methods) if preset else names
-    if names != planned:
-        chosen = [m for m in verdicts.methods(study, result) if m in names]
-        command += f" --methods '{','.join(chosen)}'"
-    return command
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for variant in dict.fromkeys(cell["variant"] for cell in result["cells"]):
+        mine = [c for c in result["cells"] if c["variant"] == variant]
+        names = {cell["method"] for cell in mine}
+        for seeds in sorted({_seeds(mine, name) for name in names}):
+            chosen = [
+                method
+                for method in verdicts.methods(study, result)
+                if method in names and _seeds(mine, method) == seeds
+            ]
+            alike.setdefault((seeds, *chosen), []).append(variant)
+    planned = set(preset.variants or study.variants) if preset else set()
+    commands = []
+    for (seeds, *methods), variants in alike.items():
+        options = _chosen(study, preset, methods, seeds)
+        if set(variants) != planned:
+            options += _option("variants", variants)
+        commands.append(command + options)
+    return commands
+
+
+def _seeds(cells: Sequence[Mapping[str, Any]], method: str) -> int:
+    return 1 + max(c["seed"] for c in cells if c["method"] == method)
+
+
+def _chosen(
+    study: Study, preset: Preset | None, methods: Sequence[str], seeds: int
+) -> str:
+    """The options that differ from the preset's."""
+    planned = set(preset.methods or study.methods) if preset else set()
+    options = "" if preset and seeds == preset.seeds else f" --seeds {seeds}"
+    if set(methods) != planned:
+        options += _option("methods", methods)
+    return options
+
+
+def _option(name: str, values: Sequence[str]) -> str:
+    return f" --{name} '{','.join(values)}'"
 
 
 def _table(

@@ -15,7 +15,7 @@ LEFT_OUT = "not run, left out or not reached"
 BEYOND = "not run, not part of this preset"
 WORDS = {
     "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims"
-    " of other data",
+    " of the method",
     "better": "better than the baseline, Holm p < 0.05, where the paper claims"
     " nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",
