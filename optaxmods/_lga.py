@@ -72,14 +72,16 @@ def lga(
     ``tx.update(grads, state, params, value=loss)``.
 
     Args:
-      gamma: :math:`\gamma_2`, a number or a schedule of the update count; the
-        paper has 1e-8 for 10 classes, 1e-9 for 100, 1e-10 for 200.
+      gamma: :math:`\gamma_2`, a finite number, at least 0, or a schedule of the
+        update count; the paper has 1e-8 for 10 classes, 1e-9 for 100, 1e-10
+        for 200.
       status_every: steps in a window; pass the steps of an epoch. An int.
       eps: :math:`\epsilon`, the least excess of the loss that counts; 0.1 (the
         paper's experiments).
       xi: :math:`\xi`, 0.01 (the paper's experiments).
-      log_base: base of the logarithm in :math:`w_k`. 10, the reading under
-        which the paper's gain on MNIST appears; ``math.e`` is the other.
+      log_base: base of the logarithm in :math:`w_k`, above 1 and at most 11,
+        where :math:`w_1 = 1`. 10, the reading under which the paper's gain on
+        MNIST appears; ``math.e`` is the other.
       decay_factor: what ``gamma`` is multiplied by after a window whose mean
         is above the one before; 0.1 (Algorithm 1). 1 switches it off.
       gamma_min: ``gamma`` never falls below it.
@@ -127,18 +129,18 @@ def lga(
     """
     rule = status.checked(
         Rule(
-            gamma,
-            status_every,
-            eps,
-            xi,
-            log_base,
-            decay_factor,
-            gamma_min,
-            upper_bound,
-            lower_bound,
-            omega_loss,
-            push_zero_gradients,
-            axis_name,
+            gamma=gamma,
+            status_every=status_every,
+            eps=eps,
+            xi=xi,
+            log_base=log_base,
+            decay_factor=decay_factor,
+            gamma_min=gamma_min,
+            upper_bound=upper_bound,
+            lower_bound=lower_bound,
+            omega_loss=omega_loss,
+            push_zero_gradients=push_zero_gradients,
+            axis_name=axis_name,
         )
     )
 
@@ -223,18 +225,18 @@ def with_lga(
     """
     rule = status.checked(
         Rule(
-            gamma,
-            status_every,
-            eps,
-            xi,
-            log_base,
-            decay_factor,
-            gamma_min,
-            upper_bound,
-            lower_bound,
-            omega_loss,
-            push_zero_gradients,
-            axis_name,
+            gamma=gamma,
+            status_every=status_every,
+            eps=eps,
+            xi=xi,
+            log_base=log_base,
+            decay_factor=decay_factor,
+            gamma_min=gamma_min,
+            upper_bound=upper_bound,
+            lower_bound=lower_bound,
+            omega_loss=omega_loss,
+            push_zero_gradients=push_zero_gradients,
+            axis_name=axis_name,
         )
     )
     inner = optax.with_extra_args_support(inner)
@@ -268,8 +270,8 @@ def _step(
     """Returns gamma Omega of this step, and the state after it."""
     loss = status.checked_loss(value, rule.axis_name)
     used = status.read(rule, state, loss)
-    gamma, omega, _ = used
-    return gamma * omega, status.advanced(rule, state, loss, used)
+    push = used.gamma * used.omega
+    return push, status.advanced(rule, state, loss, used)
 
 
 def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -281,7 +283,9 @@ def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
     sign = jnp.sign(g)
     if rule.push_zero_gradients:
         sign = jnp.where(magnitude == 0, jnp.ones_like(g), sign)
-    return size * sign
+    # What an inner optimizer makes of a gradient that is not finite, such as a
+    # step of 0, stays.
+    return jnp.where(jnp.isfinite(magnitude), size * sign, 0)
 
 
 def _reciprocal(positive: jax.Array) -> jax.Array:
@@ -293,11 +297,12 @@ def _reciprocal(positive: jax.Array) -> jax.Array:
     """
     if positive.dtype != jnp.float32:
         return 1 / positive
-    # Outside, the guess below is no positive number.
+    # Outside, the guess below is far off, or no positive number.
     smallest = float(jnp.finfo(jnp.float32).tiny)
     positive = jnp.clip(positive, smallest, 2.0**125)
     bits = jax.lax.bitcast_convert_type(positive, jnp.int32)
-    # Minus the exponent, and a line through the fraction: within 5.1 %.
+    # A float's bits are nearly its logarithm: their difference to those of 1,
+    # twice, is nearly that of 1 / x. This constant is within 5.1 %.
     guess = jax.lax.bitcast_convert_type(0x7EF311C3 - bits, jnp.float32)
     for _ in range(3):  # Newton's method squares the error.
         guess = guess * (2 - positive * guess)

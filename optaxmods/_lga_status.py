@@ -42,6 +42,15 @@ class LgaState(NamedTuple):
     lga_upper_bound: jax.Array  # shape=(); F, inf where none is.
 
 
+class Used(NamedTuple):
+    """What one step read of the status."""
+
+    gamma: jax.Array
+    omega: jax.Array
+    lower: jax.Array  # E.
+    upper: jax.Array  # F.
+
+
 class Rule(NamedTuple):
     """The arguments of :func:`optaxmods.lga`, checked."""
 
@@ -70,8 +79,8 @@ def checked(rule: Rule) -> Rule:
         )
     if every < 1:
         raise ValueError(f"status_every must be at least 1, got {every}.")
-    _check_number("gamma", rule.gamma, lambda x: x >= 0, "at least 0")
-    _check_number("eps", rule.eps, lambda x: x >= 0, "at least 0")
+    _check_number("gamma", rule.gamma, _is_finite_size, "finite and at least 0")
+    _check_number("eps", rule.eps, _is_finite_size, "finite and at least 0")
     _check_number("xi", rule.xi, lambda x: x > 0, "greater than 0")
     # Above 11 the first weight, log(log_base) / log(11), would exceed 1.
     _check_number(
@@ -80,7 +89,9 @@ def checked(rule: Rule) -> Rule:
     _check_number(
         "decay_factor", rule.decay_factor, lambda x: 0 < x <= 1, "in (0, 1]"
     )
-    _check_number("gamma_min", rule.gamma_min, lambda x: x >= 0, "at least 0")
+    _check_number(
+        "gamma_min", rule.gamma_min, _is_finite_size, "finite and at least 0"
+    )
     _check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
     _check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
     if isinstance(rule.lower_bound, str) or rule.lower_bound is None:
@@ -88,6 +99,10 @@ def checked(rule: Rule) -> Rule:
     else:
         _check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
     return rule._replace(status_every=int(every))
+
+
+def _is_finite_size(number: float) -> bool:
+    return math.isfinite(number) and number >= 0
 
 
 def _check_number(name: str, value: Any, is_good: Any, range_: str) -> None:
@@ -135,7 +150,9 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
             " value=loss). nnx.Optimizer forwards it: optimizer.update(model,"
             " grads, value=loss). Flax's linen TrainState.apply_gradients does"
             " not: call state.tx.update there, with value=loss, and"
-            " state.replace."
+            " state.replace. Nor does"
+            " optax.MultiSteps(...).gradient_transformation() inside a chain:"
+            " wrap the whole chain instead."
         )
     try:
         shape, dtype = jnp.shape(value), jnp.result_type(value)
@@ -153,10 +170,8 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
     return jax.lax.pmean(loss, axis_name) if axis_name else loss
 
 
-def read(
-    rule: Rule, state: LgaState, loss: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns gamma, Omega and the upper bound of a step with this loss."""
+def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
+    """Returns what a step with this loss reads."""
     gamma = rule.gamma(state.lga_count) if callable(rule.gamma) else rule.gamma
     gamma = jnp.maximum(
         jnp.asarray(gamma, jnp.float32) * state.lga_multiplier,
@@ -166,24 +181,25 @@ def read(
     if rule.upper_bound == "first_value":
         # The first finite loss, known from its own step on.
         upper = jnp.where(jnp.isinf(upper) & jnp.isfinite(loss), loss, upper)
-    status = loss
+    lower = state.lga_lower_bound
+    if not isinstance(rule.lower_bound, str):
+        lower = jnp.asarray(rule.lower_bound, jnp.float32)
+    f = loss
     if rule.omega_loss == "window":
-        status = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
-    above = status - state.lga_lower_bound
+        f = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
     eps = jnp.asarray(rule.eps, jnp.float32)
-    is_active = (above >= eps) & (status <= upper) & jnp.isfinite(loss)
-    omega = jnp.where(is_active, above, 0.0)  # Eq. 4
-    return gamma, omega, upper
+    is_active = (f - lower >= eps) & (f <= upper) & jnp.isfinite(loss)
+    omega = jnp.where(is_active, f - lower, 0.0)  # Eq. 4
+    return Used(gamma, omega, lower, upper)
 
 
 def advanced(
     rule: Rule,
     state: LgaState,
     loss: jax.Array,
-    used: tuple[jax.Array, jax.Array, jax.Array],
+    used: Used,
 ) -> LgaState:
     """The status after the loss has joined its window."""
-    gamma, omega, upper = used
     joins = jnp.isfinite(loss)
     size = state.lga_window_size + joins
     # A running mean, with Kahan's compensation: in a long window a sum, and a
@@ -200,9 +216,10 @@ def advanced(
     # Algorithm 1, line 7.
     rose = done & (windows >= 2) & (mean > state.lga_last_mean)
     decay = jnp.asarray(rule.decay_factor, jnp.float32)
+    upper = used.upper
     if rule.upper_bound == "first_window":
         upper = jnp.where(done & (windows == 1), mean, upper)
-    lower = _lower_bound(rule, state.lga_lower_bound, mean, windows)
+    lower = _lower_bound(rule, used.lower, mean, windows)
     return LgaState(
         lga_count=jnp.asarray(optax.safe_increment(state.lga_count)),
         lga_windows=windows,
@@ -211,9 +228,9 @@ def advanced(
         lga_window_residue=jnp.where(done, 0.0, residue),
         lga_last_mean=jnp.where(done, mean, state.lga_last_mean),
         lga_multiplier=state.lga_multiplier * jnp.where(rose, decay, 1.0),
-        lga_gamma=gamma,
-        lga_omega=omega,
-        lga_lower_bound=jnp.where(done, lower, state.lga_lower_bound),
+        lga_gamma=used.gamma,
+        lga_omega=used.omega,
+        lga_lower_bound=jnp.where(done, lower, used.lower),
         lga_upper_bound=upper,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import optax.tree
 
 STEPS = 14
+SCALARS = ("lga_gamma", "lga_omega", "lga_lower_bound", "lga_upper_bound")
 
 
 def make_losses():
@@ -23,14 +24,13 @@ def make_gradients(shape=(3, 4)):
 def stepper(tx, params=None):
     """Returns a function of gradients and losses, compiled once.
 
-    It gives the updates, gammas and Omegas of all steps.
+    It gives the updates and the four scalars for logging of all steps.
     """
 
     def step(state, given):
         gradient, loss = given
         updates, state = tx.update(gradient, state, params, value=loss)
-        gamma = optax.tree.get(state, "lga_gamma")
-        return state, (updates, gamma, optax.tree.get(state, "lga_omega"))
+        return state, (updates, *(optax.tree.get(state, n) for n in SCALARS))
 
     scan = jax.jit(lambda state, given: jax.lax.scan(step, state, given)[1])
 

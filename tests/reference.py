@@ -133,7 +133,10 @@ def lga_terms(
     omega_loss="step",
     push_zero_gradients=False,
 ):
-    """LGA's term, gamma and Omega of each step; windows are whole lists."""
+    """LGA's term, gamma, Omega, and the bounds that the next step will read.
+
+    One tuple a step; windows are whole lists.
+    """
     constant = None if isinstance(lower_bound, str) else lower_bound
     windows, current, first = [], [], None
     multiplier, estimate = 1.0, 0.0
@@ -142,11 +145,7 @@ def lga_terms(
         usable = bool(np.isfinite(f))
         if first is None and usable:
             first = f
-        bound = {
-            "first_window": windows[0] if windows else np.inf,
-            "first_value": np.inf if first is None else first,
-            None: np.inf,
-        }[upper_bound]
+        bound = _lga_upper_bound(upper_bound, windows, first)
         lower = estimate if constant is None else constant
         now = gamma(t) if callable(gamma) else gamma
         now = max(now * multiplier, gamma_min)
@@ -157,7 +156,6 @@ def lga_terms(
         term = now * omega / phi(g, xi)
         if not push_zero_gradients:
             term = np.where(g == 0, 0, term)
-        steps.append((term, now, omega))
         if usable:
             current.append(f)
         if len(current) == status_every:
@@ -173,4 +171,15 @@ def lga_terms(
                 estimate = float(np.mean(windows))
             elif lower_bound == "momentum":
                 estimate = 0.9 * estimate + 0.1 * mean
+        lower = estimate if constant is None else constant
+        bound = _lga_upper_bound(upper_bound, windows, first)
+        steps.append((term, now, omega, lower, bound))
     return steps
+
+
+def _lga_upper_bound(kind, windows, first):
+    return {
+        "first_window": windows[0] if windows else np.inf,
+        "first_value": np.inf if first is None else first,
+        None: np.inf,
+    }[kind]
