@@ -7,6 +7,7 @@ import sys
 import tempfile
 from typing import NoReturn, TypeAlias
 
+import jax
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -83,7 +84,10 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument(
         "study",
         metavar="STUDY",
-        help=f"a study's name, or '{ALL}' for all whose data are there",
+        help=f"a study's name, or '{ALL}' for those whose data come with what"
+        " is installed or lie in --data-dir: it neither downloads nor looks"
+        " into the cache; without an accelerator it leaves out those that"
+        " would take hours",
     )
     run.add_argument(
         "--preset",
@@ -211,30 +215,27 @@ def _check_writable(folder: pathlib.Path) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    table = Table("study", "question", "data")
+    experiments = Table("study", "question", "data")
     for name in study.names():
         found = study.find(name)
-        table.add_row(name, found.question, _data_state(found, options))
-    Console(highlight=False, markup=False).print(table)
+        experiments.add_row(name, found.question, ", ".join(found.data_sets))
+    sets = Table("data", "what", "licence", "state")
+    for name, each in data.SETS.items():
+        state = _state(name, options.data_dir)
+        sets.add_row(name, each.description, each.licence, state)
+    console = Console(highlight=False, markup=False)
+    console.print(experiments, sets)
     return 0
 
 
-def _data_state(found: study.Study, options: argparse.Namespace) -> str:
-    missing = _missing_data(found, options.data_dir)
-    names = ", ".join(found.data_sets)
-    if not missing:
-        return names
-    return f"{names} ({_how_to_get(options)})"
-
-
-def _how_to_get(options: argparse.Namespace) -> str:
-    return "not in --data-dir" if options.data_dir else "needs a download"
-
-
-def _missing_data(
-    found: study.Study, data_dir: pathlib.Path | None
-) -> list[str]:
-    return [s for s in found.data_sets if not data.available(s, data_dir)]
+def _state(data_set: str, data_dir: pathlib.Path | None) -> str:
+    if data.available(data_set, data_dir):
+        return "here"
+    if data_dir:
+        return "not in --data-dir"
+    if data.is_downloadable(data_set):
+        return "needs a download"
+    return "needs --data-dir"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -246,16 +247,36 @@ def _run(options: argparse.Namespace) -> int:
             raise ValueError(f"--{choice} goes with one study, not with 'all'")
     for name in study.names():
         found = study.find(name)
-        missing = _missing_data(found, options.data_dir)
-        if missing:
-            what = f"{', '.join(missing)} {_how_to_get(options)}"
-            print(f"{name}: not run, {what}")
+        why = _why_not_in_all(found, options)
+        if why:
+            print(f"{name}: not run, {why}")
             continue
         try:
             _run_one(options, name, found)
         except data.DataError as error:  # The others can run all the same.
             print(f"{name}: not run, {error}")
     return 0
+
+
+def _why_not_in_all(found: study.Study, options: argparse.Namespace) -> str:
+    """Returns why ``run all`` leaves a study out; nothing where it does not.
+
+    What was downloaded for one study makes no difference to the others.
+    """
+    preset = found.presets[options.preset]
+    if preset.accelerator and jax.default_backend() == "cpu":
+        return "made for an accelerator"
+    if options.data_dir:
+        missing = [
+            s
+            for s in found.data_sets
+            if not data.available(s, options.data_dir)
+        ]
+        where = "not in --data-dir"
+    else:
+        missing = [s for s in found.data_sets if not data.is_installed(s)]
+        where = f"has to be in --data-dir for '{ALL}'"
+    return f"{', '.join(missing)} {where}" if missing else ""
 
 
 def _run_one(

@@ -76,7 +76,9 @@ def cifar_study(
                 methods=["agr+adamw"],
             ),
             "small": Preset(
-                {**common, "epochs": 10, **_limits(5000, 2000)}, seeds=3
+                {**common, "epochs": 10, **_limits(5000, 2000)},
+                seeds=3,
+                accelerator=True,  # Hours on a CPU.
             ),
             "paper": Preset(
                 {
@@ -86,6 +88,7 @@ def cifar_study(
                     "seeds_at_once": 1,
                 },
                 seeds=4,
+                accelerator=True,
             ),
         },
     )

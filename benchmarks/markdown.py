@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import study as studies
 from benchmarks import verdicts
 from benchmarks.statistics import Effect
-from benchmarks.study import Metric, Paper, Study
+from benchmarks.study import Metric, Paper, Preset, Study
 from benchmarks.verdicts import Result, Row
 
 PROGRAM = ".venv/bin/python -m benchmarks"
@@ -29,11 +29,11 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
         "## Ours",
         *_tables(study, result),
         caption(study, result, with_question=False),
-        "\n".join(
-            f"- {word}: {meaning}" for word, meaning in verdicts.WORDS.items()
-        ),
-        _methods(study, result),
     ]
+    if verdicts.is_compared(verdicts.rows(study, result)):
+        words = verdicts.WORDS.items()
+        parts.append("\n".join(f"- {word}: {means}" for word, means in words))
+    parts.append(_methods(study, result))
     if study.paper:
         parts += _paper(study.paper)
     parts += ["## Plots"]
@@ -47,6 +47,12 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
 def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
     """Returns the overview: for each study the pages and their results."""
     rows = []
+    at_hand = {
+        data_set
+        for name, pages in results.items()
+        for data_set in studies.find(name).data_sets
+        if pages
+    }
     for name, pages in results.items():
         study = studies.find(name)
         rows += [
@@ -59,7 +65,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
             for path, result in pages.items()
         ]
         if not pages:
-            why = "not run: there are no cells of it in this folder"
+            why = verdicts.why_never_run(study, at_hand)
             rows.append((name, NONE, study.question, why))
     words = "; ".join(f"*{w}*: {m}" for w, m in verdicts.WORDS.items())
     parts = [
@@ -77,15 +83,18 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
     """Returns what has to be known to read the table."""
     rows = verdicts.rows(study, result)
     tests = sum(math.isfinite(row.p) for row in rows)
-    lines = [
+    lines = [study.question] if with_question else []
+    lines.append(
         "Mean ± standard deviation over the seeds, - where one diverged or none"
-        " was run. Intervals are not corrected. Verdicts are on"
-        f" {study.metrics[0].label}: tests paired over the seeds that a method"
-        " and its baseline both have, two-sided t, Holm's correction over"
-        f" {tests} {'test' if tests == 1 else 'tests'}."
-    ]
-    if with_question:
-        lines.insert(0, study.question)
+        " was run."
+    )
+    if verdicts.is_compared(rows):
+        lines.append(
+            "Intervals are not corrected. Verdicts are on"
+            f" {study.metrics[0].label}: tests paired over the seeds that a"
+            " method and its baseline both have, two-sided t, Holm's correction"
+            f" over {tests} {'test' if tests == 1 else 'tests'}."
+        )
     if result["preset"] == "smoke":
         lines.append(SMOKE)
     return " ".join(lines)
@@ -136,36 +145,41 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 
 def _tables(study: Study, result: Result) -> list[str]:
-    header = [
-        "method",
-        "seeds",
-        *(metric.label for metric in study.metrics),
-        "diverged",
-        f"{study.metrics[0].label}: minus baseline [95 % interval]",
-        "p (Holm)",
-        "verdict",
-    ]
     rows = verdicts.rows(study, result)
+    compared = verdicts.is_compared(rows)
+    # Where nothing is compared, a word is left only for what was not run.
+    judged = any(row.verdict != verdicts.ALONE for row in rows)
+    header = ["method", "seeds"]
+    header += [metric.label for metric in study.metrics]
+    header.append("diverged")
+    if compared:
+        label = study.metrics[0].label
+        header += [f"{label}: minus baseline [95 % interval]", "p (Holm)"]
+    if judged:
+        header.append("verdict")
     parts = []
     for variant in dict.fromkeys(row.variant for row in rows):
         if variant:
             settings = _listed(study.variants.get(variant, {}))
             parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
-        lines = [_line(study, row) for row in rows if row.variant == variant]
-        parts.append(_table(header, lines, numbers=len(header) - 2))
+        lines = [
+            _line(study, row, compared, judged)
+            for row in rows
+            if row.variant == variant
+        ]
+        numbers = len(header) - 1 - judged
+        parts.append(_table(header, lines, numbers))
     return parts
 
 
-def _line(study: Study, row: Row) -> list[str]:
-    return [
-        row.method,
-        str(row.seeds),
-        *means(study, row),
-        str(row.diverged),
-        _difference(study.metrics[0], row.effect, row.seeds),
-        _p(row.p),
-        row.verdict,
-    ]
+def _line(study: Study, row: Row, compared: bool, judged: bool) -> list[str]:
+    line = [row.method, str(row.seeds), *means(study, row), str(row.diverged)]
+    if compared:
+        effect = _difference(study.metrics[0], row.effect, row.seeds)
+        line += [effect, _p(row.p)]
+    if judged:
+        line.append(row.verdict)
+    return line
 
 
 def _difference(metric: Metric, effect: Effect | None, seeds: int) -> str:
@@ -197,7 +211,15 @@ def _methods(study: Study, result: Result) -> str:
         if method.claimed:
             line += ", which the paper claims it improves on"
         lines.append(line)
-    return "\n".join(["The methods:", "", *lines])
+    text = "\n".join(["The methods:", "", *lines])
+    beyond = verdicts.beyond_preset(study, result)
+    for what, left in zip(("settings", "methods"), beyond, strict=True):
+        if left:
+            names = ", ".join(f"`{name}`" for name in left)
+            text += (
+                f"\n\nThe study's {what} that this preset leaves out: {names}."
+            )
+    return text
 
 
 def _paper(paper: Paper) -> list[str]:
@@ -226,8 +248,8 @@ def _how(study: Study, result: Result) -> list[str]:
         "\n".join([*versions, *devices]),
         "To repeat:",
         "```sh\n"
-        f"{_command(study, result)} {folder}\n"
-        f"{PROGRAM} report {folder}\n"
+        + "".join(f"{c} {folder}\n" for c in _commands(study, result))
+        + f"{PROGRAM} report {folder}\n"
         "```",
     ]
 
@@ -237,23 +259,53 @@ def _is_demo(result: Result) -> bool:
     return result["study"] == "demo" and result["preset"] == "small"
 
 
-def _command(study: Study, result: Result) -> str:
+def _commands(study: Study, result: Result) -> list[str]:
+    """One command for all variants that were run alike."""
     preset = study.presets.get(result["preset"])
-    seeds = {cell["seed"] for cell in result["cells"]}
-    names = {cell["method"] for cell in result["cells"]}
     command = f"{PROGRAM} run {result['study']} --preset {result['preset']}"
     if _is_demo(result):
         command = f"{PROGRAM} demo"
         epochs = result["configuration"]["settings"].get("epochs")
         if preset and epochs != preset.settings["epochs"]:
             command += f" --epochs {epochs}"
-    if preset and seeds and max(seeds) + 1 != preset.seeds:
-        command += f" --seeds {max(seeds) + 1}"
-    planned = set(preset.methods or study.methods) if preset else names
-    if names != planned:
-        chosen = [m for m in verdicts.methods(study, result) if m in names]
-        command += f" --methods '{','.join(chosen)}'"
-    return command
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for variant in dict.fromkeys(cell["variant"] for cell in result["cells"]):
+        mine = [c for c in result["cells"] if c["variant"] == variant]
+        names = {cell["method"] for cell in mine}
+        for seeds in sorted({_seeds(mine, name) for name in names}):
+            chosen = [
+                method
+                for method in verdicts.methods(study, result)
+                if method in names and _seeds(mine, method) == seeds
+            ]
+            alike.setdefault((seeds, *chosen), []).append(variant)
+    planned = set(preset.variants or study.variants) if preset else set()
+    commands = []
+    for (seeds, *methods), variants in alike.items():
+        options = _chosen(study, preset, methods, seeds)
+        if set(variants) != planned:
+            options += _option("variants", variants)
+        commands.append(command + options)
+    return commands
+
+
+def _seeds(cells: Sequence[Mapping[str, Any]], method: str) -> int:
+    return 1 + max(c["seed"] for c in cells if c["method"] == method)
+
+
+def _chosen(
+    study: Study, preset: Preset | None, methods: Sequence[str], seeds: int
+) -> str:
+    """The options that differ from the preset's."""
+    planned = set(preset.methods or study.methods) if preset else set()
+    options = "" if preset and seeds == preset.seeds else f" --seeds {seeds}"
+    if set(methods) != planned:
+        options += _option("methods", methods)
+    return options
+
+
+def _option(name: str, values: Sequence[str]) -> str:
+    return f" --{name} '{','.join(values)}'"
 
 
 def _table(

@@ -108,7 +108,7 @@ def effects(study: Study, result: Result) -> bytes | None:
     rows = [
         row
         for row in verdicts.rows(study, result)
-        if row.effect is not None and row.verdict != "not run"
+        if row.effect is not None and row.seeds
     ]
     if not any(row.effect and math.isfinite(row.effect.mean) for row in rows):
         return None

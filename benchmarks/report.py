@@ -44,18 +44,18 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
             found.append(_cell_of(path, shared))
         except cells.DamagedCellError as error:
             print(f"{error}; left out")
-    found.sort(key=lambda c: (c["variant"], c["method"], c["seed"]))
-    seconds = sum(cell["wall_seconds"] for cell in found)
+    found.sort(key=_key)
     return {
         "study": shared["study"],
         "preset": shared["preset"],
         "configuration": shared,
         "versions": _distinct(cell["versions"] for cell in found),
         "devices": _distinct(cell["device"] for cell in found),
-        "wall_seconds": round(seconds, 3),
+        "wall_seconds": _seconds(found),
         "cells": [
             {
                 **{key: cell[key] for key in KEPT},
+                "digest": cells.digest(cell["configuration"]),
                 "curves": {
                     key: [_rounded(x, CURVE_DIGITS) for x in curve]
                     for key, curve in cell["curves"].items()
@@ -138,20 +138,37 @@ def _configuration(path: pathlib.Path) -> dict[str, Any]:
 
 def _cell_of(path: pathlib.Path, shared: Mapping[str, Any]) -> dict[str, Any]:
     cell = cells.read(path)
-    key = cells.Key(cell["variant"], cell["method"], cell["seed"])
+    key = _key(cell)
     if path.name != key.file_name:
         raise cells.DamagedCellError(f"{path}: holds {key.file_name}")
     configuration = cell["configuration"]
     if any(configuration.get(name) != shared[name] for name in shared):
         raise cells.DamagedCellError(f"{path}: of another configuration")
-    # What the study says today; a method that it no longer has is shown as it
-    # was run.
-    found = study.find(shared["study"])
-    if key.method in found.methods and key.variant in found.variants:
-        wanted = runner.cell_configuration(found, shared, key)
-        if configuration != json.loads(json.dumps(wanted)):
-            raise cells.DamagedCellError(f"{path}: of another configuration")
+    if not _is_of_today(shared, key, cells.digest(configuration)):
+        raise cells.DamagedCellError(f"{path}: of another configuration")
     return cell
+
+
+def _is_of_today(
+    shared: Mapping[str, Any], key: cells.Key, digest: str
+) -> bool:
+    """Whether a cell was run as the study says today.
+
+    A method or variant that it no longer has is shown as it was run.
+    """
+    found = study.find(shared["study"])
+    if key.method not in found.methods or key.variant not in found.variants:
+        return True
+    wanted = runner.cell_configuration(found, shared, key)
+    return cells.digest(wanted) == digest
+
+
+def _key(cell: Mapping[str, Any]) -> cells.Key:
+    return cells.Key(cell["variant"], cell["method"], cell["seed"])
+
+
+def _seconds(found: Iterable[Mapping[str, Any]]) -> float:
+    return round(sum(cell["wall_seconds"] for cell in found), 3)
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
@@ -217,28 +234,61 @@ def _unpacked(path: pathlib.Path) -> dict[str, Any]:
     return result
 
 
+def _merged(run: Result, packed: Result) -> Result | None:
+    """Returns a run with the cells that only its packed result has.
+
+    None where one of these was run otherwise than the study says today.
+    """
+    there = {_key(cell) for cell in run["cells"]}
+    older = [cell for cell in packed["cells"] if _key(cell) not in there]
+    for cell in older:
+        # Results that were packed before there were digests have none.
+        digest = cell.get("digest")
+        shared = run["configuration"]
+        if digest and not _is_of_today(shared, _key(cell), digest):
+            return None
+    if not older:
+        return run
+    both = sorted([*run["cells"], *older], key=_key)
+    return {
+        **run,
+        "versions": _distinct([*run["versions"], *packed["versions"]]),
+        "devices": _distinct([*run["devices"], *packed["devices"]]),
+        "wall_seconds": _seconds(both),
+        "cells": both,
+    }
+
+
 def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
     """Returns a study's results: of its runs, then those that are packed.
 
-    A preset's name alone goes to its only result, else to the one that has it.
+    A run takes in what was packed of the same configuration. A preset's name
+    alone goes to its only result, else to the one that has it.
     """
     runs = {}
     for path in sorted(folder.glob(f"*/{CONFIGURATION}")):
         result = _read_or_none(collect, path.parent)
         if result and result["cells"] and result["study"] == folder.name:
             runs[cells.digest(result["configuration"])] = result
-    packed = {}
+    packed, taken = {}, set()
     for path in sorted(folder.glob("*.json")):
         result = _read_or_none(_unpacked, path)
         if result:
             digest = cells.digest(result["configuration"])
-            if digest not in runs:
-                packed[path.stem] = result
+            merged = _merged(runs[digest], result) if digest in runs else None
+            if merged:
+                runs[digest] = merged
+                continue
+            if digest in runs:
+                print(f"{path}: of methods that have changed; kept apart")
+            packed[path.stem] = result
+        # Not to be overwritten, not even where it cannot be read.
+        taken.add(path.stem)
     entries = []
     for digest, result in runs.items():
         preset = result["preset"]
         alone = sum(run["preset"] == preset for run in runs.values()) == 1
-        free = alone and preset not in packed
+        free = alone and preset not in taken
         name = preset if free else f"{preset}-{digest}"
         entries.append(Entry(name, result, is_packed=False))
     entries += [Entry(name, r, is_packed=True) for name, r in packed.items()]

@@ -1,6 +1,13 @@
-"""Runs what is missing of a study, cell by cell."""
+"""Runs what is missing of a study.
+
+The last bits of a number depend on which seeds were trained in one program. The
+seeds of a plan are therefore cut into the same groups however much of it is
+finished, and a group that lacks a cell is trained as a whole: a run that was
+killed resumes to what it would have been.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
 import json
 import math
 import pathlib
@@ -29,11 +36,20 @@ class Plan(NamedTuple):
     overrides: Settings
 
 
+class Group(NamedTuple):
+    """Seeds of a variant and method that one program trains."""
+
+    variant: str
+    method: str
+    seeds: Sequence[int]
+    missing: Sequence[int]  # Those that have no cell.
+
+
 class Done(NamedTuple):
     """What came of a run."""
 
     folder: pathlib.Path
-    finished: int  # Cells that this run trained.
+    finished: int  # Cells that this run added.
     found: int  # Cells that were there before.
 
 
@@ -84,7 +100,7 @@ def run(
     start: Callable[[int], None] = lambda total: None,
     advance: Callable[[str, int], None] = lambda label, steps: None,
 ) -> Done:
-    """Trains every cell that is not there yet.
+    """Trains every group of seeds of which a cell is missing.
 
     Args:
       plan: what to run.
@@ -92,54 +108,25 @@ def run(
       advance: called with a label and the number of steps that are done.
     """
     study = plan.study
-    settings = {**study.presets[plan.preset].settings, **plan.overrides}
-    data = study.load(settings, plan.data_dir)
-    shared = {
-        "study": plan.name,
-        "preset": plan.preset,
-        "settings": settings,
-        "model": study.model,
-        "data": {"description": study.data, **fingerprint(data)},
-    }
-    shared = json.loads(json.dumps(shared))
+    data = study.load(_settings(plan), plan.data_dir)
+    shared = _shared_configuration(plan, data)
     folder = cells.run_folder(plan.out, plan.name, plan.preset, shared)
     cells.write_atomically(folder / "configuration.json", cells.to_json(shared))
-    missing, found = _missing(plan, folder, shared)
-    work = [
-        (
-            variant,
-            method,
-            together,
-            {**settings, **study.variants[variant]},
+    groups = _groups(plan, folder, shared)
+    unfinished = [group for group in groups if group.missing]
+    start(sum(study.steps(_settings(plan, g.variant)) for g in unfinished))
+    for group in unfinished:
+        label = f"{group.method} {group.variant}".strip()
+        measured = _train(
+            plan, group, data, functools.partial(advance, label, 1)
         )
-        for (variant, method), seeds in missing.items()
-        for together in _groups(seeds, settings.get("seeds_at_once"))
-    ]
-    start(sum(study.steps(merged) for *_, merged in work))
-    finished = 0
-    for variant, method, seeds, merged in work:
-        label = f"{method} {variant}".strip()
-        begin = time.perf_counter()
-        outcomes = study.run(
-            Job(
-                method,
-                merged,
-                seeds,
-                data,
-                lambda label=label: advance(label, 1),
-            )
-        )
-        wall = (time.perf_counter() - begin) / len(seeds)
-        for seed, outcome in zip(seeds, outcomes, strict=True):
-            key = cells.Key(variant, method, seed)
-            cells.save(
-                folder,
-                key,
-                cell_configuration(plan.study, shared, key),
-                _measured(outcome, wall, len(seeds)),
-            )
-            finished += 1
-    return Done(folder, finished, found)
+        for seed in group.missing:
+            key = cells.Key(group.variant, group.method, seed)
+            configuration = cell_configuration(study, shared, key)
+            cells.save(folder, key, configuration, measured[seed])
+    planned = sum(len(group.seeds) for group in groups)
+    finished = sum(len(group.missing) for group in unfinished)
+    return Done(folder, finished, planned - finished)
 
 
 def cell_configuration(
@@ -166,25 +153,66 @@ def fingerprint(data: Any) -> dict[str, Any]:
     }
 
 
-def _missing(
-    plan: Plan, folder: pathlib.Path, shared: Settings
-) -> tuple[dict[tuple[str, str], list[int]], int]:
-    missing, found = {}, 0
+def _settings(plan: Plan, variant: str | None = None) -> Settings:
+    """Returns the settings of a run, or those of one of its variants."""
+    own = {} if variant is None else plan.study.variants[variant]
+    preset = plan.study.presets[plan.preset]
+    return {**preset.settings, **plan.overrides, **own}
+
+
+def _shared_configuration(plan: Plan, data: Any) -> dict[str, Any]:
+    """Returns what all cells of a run share, as it is read from JSON."""
+    shared = {
+        "study": plan.name,
+        "preset": plan.preset,
+        "settings": _settings(plan),
+        "model": plan.study.model,
+        "data": {"description": plan.study.data, **fingerprint(data)},
+    }
+    return json.loads(json.dumps(shared))
+
+
+def _groups(plan: Plan, folder: pathlib.Path, shared: Settings) -> list[Group]:
+    """Returns all groups of a plan, whatever is finished already."""
+    groups = []
     for variant in plan.variants:
+        size = _settings(plan, variant).get("seeds_at_once") or len(plan.seeds)
         for method in plan.methods:
-            for seed in plan.seeds:
-                key = cells.Key(variant, method, seed)
-                wanted = cell_configuration(plan.study, shared, key)
-                if cells.load(folder, key, wanted) is None:
-                    missing.setdefault((variant, method), []).append(seed)
-                else:
-                    found += 1
-    return missing, found
+            for first in range(0, len(plan.seeds), size):
+                seeds = list(plan.seeds[first : first + size])
+                missing = [
+                    seed
+                    for seed in seeds
+                    if not _is_there(
+                        plan, folder, shared, cells.Key(variant, method, seed)
+                    )
+                ]
+                groups.append(Group(variant, method, seeds, missing))
+    return groups
 
 
-def _groups(seeds: list[int], size: int | None) -> list[list[int]]:
-    size = size or len(seeds)
-    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+def _is_there(
+    plan: Plan, folder: pathlib.Path, shared: Settings, key: cells.Key
+) -> bool:
+    wanted = cell_configuration(plan.study, shared, key)
+    return cells.load(folder, key, wanted) is not None
+
+
+def _train(
+    plan: Plan, group: Group, data: Any, on_progress: Callable[[], None]
+) -> dict[int, dict[str, Any]]:
+    """Trains a whole group; returns what was measured, by seed."""
+    settings = _settings(plan, group.variant)
+    begin = time.perf_counter()
+    outcomes = plan.study.run(
+        Job(group.method, settings, group.seeds, data, on_progress)
+    )
+    together = len(group.seeds)
+    wall = (time.perf_counter() - begin) / together
+    return {
+        seed: _measured(outcome, wall, together)
+        for seed, outcome in zip(group.seeds, outcomes, strict=True)
+    }
 
 
 def _measured(outcome: Outcome, wall: float, together: int) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Preset(NamedTuple):
     seeds: int
     variants: Sequence[str] | None = None  # None: all of the study's.
     methods: Sequence[str] | None = None
+    accelerator: bool = False  # Whether it would take hours on a CPU.
 
 
 class Job(NamedTuple):

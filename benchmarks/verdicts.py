@@ -1,18 +1,21 @@
 """What the paired comparisons of a run come to, in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
-from benchmarks import statistics
+from benchmarks import data, statistics
 from benchmarks.statistics import Effect, Summary
 from benchmarks.study import Method, Study
 
 SIGNIFICANT = 0.05
 SMOKE = "smoke run"
+ALONE = "without a baseline"
+LEFT_OUT = "not run, left out or not reached"
+BEYOND = "not run, not part of this preset"
 WORDS = {
     "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims"
-    " of other data",
+    " of the method",
     "better": "better than the baseline, Holm p < 0.05, where the paper claims"
     " nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",
@@ -77,10 +80,15 @@ def rows(study: Study, result: Result) -> list[Row]:
         [math.nan if effect is None else effect.p for effect in effects]
     )
     smoke = result["preset"] == "smoke"
+    unplanned = beyond_preset(study, result)
     found = []
     for place, effect, p in zip(order, effects, adjusted, strict=True):
         runs = places.get(place, {})
-        verdict = _verdict(study, places, place, effect, p)
+        if runs:
+            verdict = _verdict(study, places, place, effect, p)
+        else:
+            beyond = any(x in y for x, y in zip(place, unplanned, strict=True))
+            verdict = BEYOND if beyond else LEFT_OUT
         found.append(
             Row(
                 *place,
@@ -107,8 +115,45 @@ def sentence(study: Study, result: Result) -> str:
     for name, words in verdicts.items():
         sums.setdefault(_sum_up(words), []).append(name)
     if not sums:
-        return "nothing was compared with a baseline"
+        return "no verdict: its methods are measured, not compared"
     return "; ".join(f"{', '.join(names)}: {s}" for s, names in sums.items())
+
+
+def is_compared(rows: Iterable[Row]) -> bool:
+    """Returns whether any row has a baseline."""
+    return any(row.effect is not None for row in rows)
+
+
+def why_never_run(study: Study, at_hand: Collection[str]) -> str:
+    """Returns why there is nothing of a study, from what its file says.
+
+    Args:
+        study: The study.
+        at_hand: The data sets of the studies that were run.
+    """
+    small = study.presets.get("small")
+    if small and small.accelerator:
+        return "not run, made for an accelerator"
+    missing = [
+        name
+        for name in study.data_sets
+        if not data.is_installed(name) and name not in at_hand
+    ]
+    if missing:
+        return f"not run, its data ({', '.join(missing)}) have to be fetched"
+    return "not run, there are no cells of it in this folder"
+
+
+def beyond_preset(study: Study, result: Result) -> tuple[list[str], list[str]]:
+    """Returns the variants and methods that a preset does not plan."""
+    preset = study.presets.get(result["preset"])
+    if preset is None:
+        return [], []
+    variants, methods = preset.variants, preset.methods
+    return (
+        [v for v in study.variants if variants and v not in variants],
+        [m for m in study.methods if methods and m not in methods],
+    )
 
 
 def diverged(runs: Cells) -> int:
@@ -158,15 +203,13 @@ def _verdict(
     p: float,
 ) -> str:
     variant, name = place
-    runs = places.get(place)
-    if not runs:
-        return "not run"
+    runs = places[place]
     if diverged(runs):
         return f"diverged in {diverged(runs)} of {len(runs)}"
     contender = method(study, name)
     if contender.baseline is None or effect is None:
         used = {other.baseline for other in study.methods.values()}
-        return "baseline" if name in used else "without a baseline"
+        return "baseline" if name in used else ALONE
     others = places.get((variant, contender.baseline))
     if not others:
         return "baseline not run"

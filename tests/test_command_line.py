@@ -8,7 +8,7 @@ from made_up import NAME, STUDY, contents, run
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import study
+from benchmarks import data, study
 
 METHODS = ["adamw", "adan_agr"]
 CURVES = ["train_loss", "test_loss", "test_accuracy"]
@@ -199,25 +199,85 @@ def test_run_of_some_variants(made_up, tmp_path, capsys):
         assert f"{NAME}: {trained} trained" in capsys.readouterr().out
 
 
-def test_run_all_leaves_out_what_is_not_there(made_up, tmp_path, capsys):
-    made_up["demo"] = DEMO._replace(data_sets=["mnist"])
+def put_mnist(folder):
+    folder.mkdir(parents=True)
+    for part in "train", "t10k":
+        for kind in "images-idx3", "labels-idx1":
+            (folder / f"{part}-{kind}-ubyte").touch()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("has_data_dir", [False, True])
+def test_run_all_takes_nothing_from_elsewhere(
+    has_data_dir, cached, made_up, tmp_path, capsys
+):
+    made_up["demo"] = STUDY._replace(data_sets=["cifar10"])
     arguments = ["run", "all", "--preset", "smoke", "--out", str(tmp_path)]
+    if cached:
+        put_mnist(tmp_path / "cache" / "mnist")
+    where = "has to be in --data-dir for 'all'"
+    remote = f"not run, mnist {where}"
+    if has_data_dir:
+        put_mnist(tmp_path / "local" / "mnist")
+        arguments += ["--data-dir", str(tmp_path / "local")]
+        where = "not in --data-dir"
+        remote = "6 trained, 0 found finished"
     assert command_line.main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "demo: not run, mnist needs a download",
+        f"demo: not run, cifar10 {where}",
         f"{NAME}: 6 trained, 0 found finished",
-        "remote: not run, mnist needs a download",
+        f"remote: {remote}",
     ]
 
 
-def test_list_tells_what_needs_a_download(made_up, capsys):
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_run_all_leaves_out_what_needs_an_accelerator(
+    backend, made_up, tmp_path, monkeypatch, capsys
+):
+    smoke = STUDY.presets["smoke"]._replace(accelerator=True)
+    presets = {**STUDY.presets, "smoke": smoke}
+    made_up["demo"] = made_up["remote"] = STUDY
+    made_up[NAME] = STUDY._replace(presets=presets)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    arguments = ["--preset", "smoke", "--out", str(tmp_path)]
+    assert command_line.main(["run", "all", *arguments]) == 0
+    ran = "6 trained, 0 found finished"
+    here = "not run, made for an accelerator" if backend == "cpu" else ran
+    assert capsys.readouterr().out.splitlines() == [
+        f"demo: {ran}",
+        f"{NAME}: {here}",
+        f"remote: {ran}",
+    ]
+    # Whoever names it gets it.
+    assert command_line.main(["run", NAME, *arguments]) == 0
+    assert "trained" in capsys.readouterr().out
+
+
+def test_list_shows_studies_and_data(made_up, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "250")
     assert command_line.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, found in made_up.items():
-        (line,) = [text for text in lines if f" {name} " in text]
-        assert found.question.split()[0] in line
+        (line,) = [text for text in lines if text.startswith(f"│ {name} ")]
+        assert found.question in line
         assert ("mnist" in line) == (name == "remote")
-    assert sum("download" in line for line in lines) == 1
+    for name, each in data.SETS.items():
+        (line,) = [text for text in lines if text.startswith(f"│ {name} ")]
+        assert each.description in line
+        assert each.licence in line
+        state = "here" if data.is_installed(name) else "needs a download"
+        assert ("needs --data-dir" if name == "dsb2018" else state) in line
+
+
+def test_list_looks_into_the_folder_of_the_data(made_up, tmp_path, capsys):
+    del made_up
+    put_mnist(tmp_path / "mnist")
+    assert command_line.main(["list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [text for text in lines if text.startswith("│ mnist ")]
+    assert "here" in line
+    (line,) = [text for text in lines if text.startswith("│ cifar10 ")]
+    assert "not in" in line
 
 
 def test_a_stopped_run_says_what_is_kept(made_up, tmp_path, capsys):

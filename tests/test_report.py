@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import shutil
 
 from made_up import NAME, STUDY, contents, result_of, rewrite, run_into
 import pytest
@@ -46,7 +47,7 @@ VERDICTS = {
     "better": ("control", BETTER, PLAIN),
     "harmful": ("claimed", WORSE, PLAIN),
     "no effect found": ("claimed", SPREAD, PLAIN),
-    "not run": ("claimed", [], PLAIN),
+    "not run, left out or not reached": ("claimed", [], PLAIN),
     "baseline": ("plain", PLAIN, PLAIN),
     "baseline not run": ("claimed", BETTER, []),
     "fewer than 2 pairs": ("claimed", [0.6], PLAIN),
@@ -86,6 +87,46 @@ def test_a_divergence_is_no_accuracy():
 def p_of_claimed(result):
     rows = verdicts.rows(STUDY, result)
     return [row.p for row in rows if row.method == "claimed"]
+
+
+def test_what_a_preset_does_not_plan_is_told():
+    smoke = ONE.presets["smoke"]._replace(
+        methods=["plain"], variants=["slow", "fast"]
+    )
+    changed = STUDY._replace(
+        presets={"smoke": smoke}, variants={**STUDY.variants, "other": {}}
+    )
+    # Somebody asked for one method more, which the run did not finish.
+    result = result_of({"plain": PLAIN, "claimed": BETTER}, "smoke", "slow")
+    found = {
+        (row.variant, row.method): row.verdict
+        for row in verdicts.rows(changed, result)
+    }
+    assert found["fast", "plain"] == "not run, left out or not reached"
+    assert found["fast", "claimed"] == "not run, not part of this preset"
+    page = markdown.page(changed, result, [])
+    assert "settings that this preset leaves out: `other`." in page
+    assert "methods that this preset leaves out: `claimed`, `control`." in page
+    assert "leaves out" not in markdown.page(STUDY, result_of({}), [])
+
+
+def test_nothing_is_said_of_comparisons_where_there_are_none():
+    names = ("first", "second")
+    changed = ONE._replace(methods={name: Method(name) for name in names})
+    result = result_of({"first": PLAIN, "second": BETTER})
+    page = markdown.page(changed, result, [])
+    assert table_row(page, "first") == ["first", "3", "60.0 ± 10.0", "0"]
+    assert table_row(page, "method")[-1] == "diverged"
+    for word in "verdict", "Verdict", "baseline", "Holm", *verdicts.WORDS:
+        assert word not in page
+    assert verdicts.sentence(changed, result) == (
+        "no verdict: its methods are measured, not compared"
+    )
+    # But for what was not run.
+    page = markdown.page(changed, result_of({"first": PLAIN}), [])
+    left_out = "not run, left out or not reached"
+    assert table_row(page, "second") == ["second", "0", "-", "0", left_out]
+    assert table_row(page, "first")[-1] == "without a baseline"
 
 
 def test_holm_is_over_all_variants():
@@ -142,7 +183,7 @@ def test_the_page_has_the_numbers():
         *["plain", "3", "50.0 ± 0.0", "0", "-", "-", "baseline"]
     ]
     assert table_row(page, "control") == [
-        *["control", "0", "-", "0", "-", "-", "not run"]
+        *["control", "0", "-", "0", "-", "-", verdicts.LEFT_OUT]
     ]
     for text in (
         "# A made-up study",
@@ -307,6 +348,75 @@ def test_a_packed_result_is_not_overwritten_by_another_run(tmp_path):
     assert (tmp_path / NAME / f"{folder.name}.json").exists()
 
 
+def packed_and_gone(out):
+    """Packs a run and deletes its cells; returns what was packed."""
+    folder = run_into(out).folder
+    report.write_all(out)
+    shutil.rmtree(folder)
+    return json.loads((out / NAME / "small.json").read_text())
+
+
+def all_files(out):
+    return {path: path.read_bytes() for path in out.rglob("*.*")}
+
+
+def test_a_run_takes_in_what_was_packed(tmp_path):
+    old = packed_and_gone(tmp_path)
+    folder = run_into(tmp_path, seeds=1, methods=["plain"]).folder
+    rewrite(
+        folder / "slow.plain.seed-0.json",
+        final={"score": 0.25},
+        versions={"jax": "0.0.1"},
+        wall_seconds=1000,
+    )
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    changed = [
+        theirs
+        for ours, theirs in zip(old["cells"], new["cells"], strict=True)
+        if ours["final"] != theirs["final"]
+    ]
+    assert [cell["final"] for cell in changed] == [{"score": 0.25}]
+    assert new["wall_seconds"] >= 1000
+    assert {"jax": "0.0.1"} in new["versions"]
+    assert old["versions"][0] in new["versions"]
+    assert new["devices"] == old["devices"]
+    before = all_files(tmp_path)
+    report.write_all(tmp_path)
+    assert all_files(tmp_path) == before
+
+
+def test_methods_that_have_changed_are_not_mixed(tmp_path, found, capsys):
+    old = packed_and_gone(tmp_path)
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    changed = STUDY._replace(methods=methods)
+    found(changed)
+    folder = run_into(tmp_path, changed, seeds=2).folder
+    for _ in range(2):
+        report.write_all(tmp_path)
+        assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
+        new = (tmp_path / NAME / f"{folder.name}.json").read_text()
+        assert len(json.loads(new)["cells"]) == 2 * 3 * 2
+        assert capsys.readouterr().out == (
+            f"{tmp_path / NAME / 'small.json'}: of methods that have changed;"
+            " kept apart\n"
+        )
+    # Where the run has all that has changed, the others can be taken in.
+    run_into(tmp_path, changed, methods=["control"])
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    assert len(new["cells"]) == len(old["cells"])
+
+
+def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):
+    folder = run_into(tmp_path).folder
+    path = tmp_path / NAME / "small.json"
+    path.write_bytes(b"<<<<<<< HEAD")
+    report.write_all(tmp_path)
+    assert path.read_bytes() == b"<<<<<<< HEAD"
+    assert (tmp_path / NAME / f"{folder.name}.json").exists()
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b'{"study": "made-up"}', b"\xff"]
 )
@@ -319,8 +429,23 @@ def test_a_damaged_packed_result_is_named(content, tmp_path, capsys):
     assert path.read_bytes() == content
 
 
-def test_a_study_that_was_not_run_is_in_the_overview(monkeypatch, tmp_path):
-    studies = {"another": ONE._replace(question="And this?"), NAME: STUDY}
+HEAVY = {"small": Preset({"epochs": 9}, 3, accelerator=True)}
+NOT_RUN = {
+    "there are no cells of it in this folder": {
+        "data_sets": ["digits", "california"]
+    },
+    "its data (mnist, boston) have to be fetched": {
+        "data_sets": ["mnist", "digits", "boston", "california"]
+    },
+    "made for an accelerator": {"data_sets": ["mnist"], "presets": HEAVY},
+}
+
+
+@pytest.mark.parametrize("why", NOT_RUN)
+def test_the_overview_tells_why_a_study_was_not_run(why, monkeypatch, tmp_path):
+    another = ONE._replace(question="And this?", **NOT_RUN[why])
+    was_run = STUDY._replace(data_sets=["california"])
+    studies = {"another": another, NAME: was_run}
     monkeypatch.setattr(study, "names", lambda: list(studies))
     monkeypatch.setattr(study, "find", studies.__getitem__)
     run_into(tmp_path)
@@ -330,7 +455,7 @@ def test_a_study_that_was_not_run_is_in_the_overview(monkeypatch, tmp_path):
         "another",
         "-",
         "And this?",
-        "not run: there are no cells of it in this folder",
+        f"not run, {why}",
     ]
 
 

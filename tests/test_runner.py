@@ -16,7 +16,8 @@ ALL = 2 * len(METHODS) * 3  # Variants, methods and seeds of "small".
 class Recorder:
     """Runs the made-up study, and remembers what it was asked for."""
 
-    def __init__(self, stop_at=None):
+    def __init__(self, run=run, stop_at=None):
+        self.run = run
         self.jobs = []
         self.stop_at = stop_at
 
@@ -25,7 +26,7 @@ class Recorder:
             raise KeyboardInterrupt
         rate = job.settings["rate"]
         self.jobs.append((rate, job.method, list(job.seeds)))
-        return run(job)
+        return self.run(job)
 
 
 def study_with(recorder, **changes):
@@ -76,12 +77,46 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert contents(folder) == after
 
 
-def test_more_seeds_train_only_what_is_missing(tmp_path):
-    run_into(tmp_path, seeds=2)
-    recorder = Recorder()
-    done = run_into(tmp_path, study_with(recorder), seeds=3)
+def test_more_seeds_keep_the_cells_that_are_there(tmp_path):
+    before = contents(run_into(tmp_path, seeds=2).folder)
+    done = run_into(tmp_path, seeds=3)
     assert done.found == 2 * 2 * len(METHODS)
-    assert all(seeds == [2] for _, _, seeds in recorder.jobs)
+    assert before.items() <= contents(done.folder).items()
+
+
+@pytest.mark.parametrize(
+    ("size", "trained"), [(None, [0, 1, 2, 3, 4]), (2, [2, 3]), (1, [3])]
+)
+def test_a_group_is_trained_as_a_whole(size, trained, tmp_path):
+    """A cell depends on its group, so that its group has to be the same."""
+
+    def together(job):
+        for _ in range(job.settings["epochs"]):
+            job.on_progress()
+        total = float(sum(job.seeds))
+        score = {"score": total}
+        return [Outcome({"score": [0.0, total]}, score) for _ in job.seeds]
+
+    recorder = Recorder(together)
+    preset = Preset({"epochs": 3, "seeds_at_once": size}, 5, ["fast"])
+    study = study_with(recorder, presets={"small": preset})
+    folder = run_into(tmp_path, study, methods=["plain"]).folder
+    before = contents(folder)
+    path = folder / "fast.plain.seed-3.json"
+    score = cells.read(path)["final"]["score"]
+    path.unlink()
+    del before[path.name]
+    recorder.jobs.clear()
+
+    totals, steps = [], []
+    plan = runner.plan(study, NAME, "small", out=tmp_path, methods=["plain"])
+    done = runner.run(plan, totals.append, lambda *step: steps.append(step))
+    assert recorder.jobs == [(1.0, "plain", trained)]
+    assert (done.finished, done.found) == (1, 4)
+    assert before.items() <= contents(folder).items()
+    assert cells.read(path)["final"]["score"] == score
+    assert cells.read(path)["seeds_together"] == len(trained)
+    assert (totals, steps) == ([3], [("plain fast", 1)] * 3)
 
 
 def test_a_damaged_cell_is_run_again(tmp_path, capsys):
@@ -91,7 +126,7 @@ def test_a_damaged_cell_is_run_again(tmp_path, capsys):
     recorder = Recorder()
     done = run_into(tmp_path, study_with(recorder))
     assert (done.finished, done.found) == (1, ALL - 1)
-    assert recorder.jobs == [(0.1, "control", [1])]
+    assert recorder.jobs == [(0.1, "control", [0, 1, 2])]
     assert str(path) in capsys.readouterr().out
     assert path.with_name(f"{path.name}.damaged").exists()
     assert cells.read(path)["final"]["score"] == pytest.approx(0.58)

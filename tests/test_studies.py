@@ -1,13 +1,13 @@
 """Every study at smoke, on made-up files where its data are not at hand."""
 
+import itertools
 import math
 
 from data_files import cifar_records, idx, random_images, write
 import numpy as np
 import pytest
 
-from benchmarks import __main__ as command_line
-from benchmarks import report, study
+from benchmarks import report, runner, study
 
 
 def labels_of(count, classes):
@@ -55,12 +55,13 @@ def data_dir(tmp_path_factory):
 
 @pytest.mark.parametrize("name", study.names())
 def test_smoke(name, data_dir, tmp_path):
-    arguments = ["--preset", "smoke", "--out", str(tmp_path)]
-    arguments += ["--data-dir", str(data_dir)]
-    assert command_line.main(["run", name, *arguments]) == 0
-    (folder,) = (tmp_path / name).iterdir()
+    found, totals, steps = study.find(name), [], []
+    plan = runner.plan(found, name, "smoke", out=tmp_path, data_dir=data_dir)
+    folder = runner.run(
+        plan, totals.append, lambda label, count: steps.append(count)
+    ).folder
+    assert totals == [sum(steps)]  # Of the progress bar.
     result = report.collect(folder)
-    found = study.find(name)
     preset = found.presets["smoke"]
     expected = {
         (variant, method, seed)
@@ -74,9 +75,19 @@ def test_smoke(name, data_dir, tmp_path):
         assert not cell["diverged"]
         for metric in found.metrics:
             assert math.isfinite(cell["final"][metric.key])
-        for curve in found.curves:
-            assert len(cell["curves"][curve.key]) == 1 + found.steps(
-                preset.settings
-            )
+    # What is drawn: at least a line, and of each seed as long a one.
+    for variant, method, curve in itertools.product(
+        {c["variant"] for c in cells},
+        {c["method"] for c in cells},
+        found.curves,
+    ):
+        drawn = [
+            cell["curves"][curve.key]
+            for cell in cells
+            if (cell["variant"], cell["method"]) == (variant, method)
+        ]
+        (length,) = {len(values) for values in drawn}
+        assert length >= 2
+        assert np.isfinite(drawn).all()
     written = report.write(result, tmp_path / name, "smoke")
     assert {path.suffix for path in written} == {".json", ".md", ".png"}

@@ -70,6 +70,22 @@ SETS = {
 }
 
 
+def is_installed(name: str) -> bool:
+    """Returns whether a set comes with a package, so that nobody fetches it.
+
+    Args:
+        name: A key of ``SETS``.
+    """
+    if name not in SETS:
+        raise ValueError(f"there is no set {name!r}; {', '.join(SETS)} are all")
+    return name not in sources.SOURCES
+
+
+def is_downloadable(name: str) -> bool:
+    """Returns whether an address of a set is known."""
+    return not is_installed(name) and bool(sources.SOURCES[name].remotes)
+
+
 def available(name: str, data_dir: pathlib.Path | None = None) -> bool:
     """Returns whether a set can be loaded without a download.
 
@@ -79,9 +95,7 @@ def available(name: str, data_dir: pathlib.Path | None = None) -> bool:
         name: A key of ``SETS``.
         data_dir: The folder that its loader would be given; None for the cache.
     """
-    if name not in SETS:
-        raise ValueError(f"there is no set {name!r}; {', '.join(SETS)} are all")
-    return name not in sources.SOURCES or sources.present(name, data_dir)
+    return is_installed(name) or sources.present(name, data_dir)
 
 
 __all__ = [
@@ -101,6 +115,8 @@ __all__ = [
     "diabetes",
     "digits",
     "dsb2018",
+    "is_downloadable",
+    "is_installed",
     "mnist",
     "tinyimagenet",
     "wikitext2",

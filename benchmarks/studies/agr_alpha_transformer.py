@@ -56,7 +56,7 @@ STUDY = Study(
             seeds=1,
             methods=["adamw"],
         ),
-        "small": Preset({**COMMON, "epochs": 10, "windows": 4096}, seeds=3),
+        "small": Preset({**COMMON, "epochs": 10, "windows": 4096}, seeds=5),
         "paper": Preset({**COMMON, "epochs": 20, "windows": 32600}, seeds=5),
     },
 )
