@@ -6,10 +6,13 @@ the shape [...].
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from optaxmods._axes import splitting_names
 
 Theta = Any
 LossFn = Callable[[jax.Array], jax.Array]
@@ -88,7 +91,7 @@ def adjust(
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
     v, pullback = jax.vjp(lambda t: network(t, batch.z), theta)  # Eq. 3
-    unit, size = _direction(v.astype(batch.z.dtype), rule.eps)
+    unit, per_length = _direction(v.astype(batch.z.dtype), rule.eps)
     tilde = rule.magnitude * vanilla.norm * unit  # Eq. 4
     g = vanilla.gradient + tilde  # Eq. 5
     scale = _step_scale(rule, batch, tentative_step)
@@ -105,9 +108,10 @@ def adjust(
     # The chain rule from r to v; Eq. 4 turns v, and never stretches it.
     pull = weight[..., None] * slope * scale * rule.magnitude * vanilla.norm
     turn = pull - unit * _dot(unit, pull)[..., None]
-    (theta_gradient,) = pullback((turn / size).astype(v.dtype))
-    if rule.axis_name:
-        theta_gradient = jax.lax.psum(theta_gradient, rule.axis_name)
+    (theta_gradient,) = pullback((turn * per_length).astype(v.dtype))
+    theta_gradient = jax.tree.map(
+        functools.partial(_over_shards, rule), theta_gradient
+    )
     cotangent = jnp.where(
         accepted[..., None], batch.share[..., None] * tilde, 0
     )
@@ -171,24 +175,22 @@ def _inner(a: Any, b: Any) -> jax.Array:
 def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
     losses, pullback = jax.vjp(loss_fn, z)
     (gradient,) = pullback(jnp.ones_like(losses))
-    norm, _ = _norm(gradient)
-    return Vanilla(losses, gradient, norm)
+    return Vanilla(losses, gradient, _norm(gradient))
 
 
 def _direction(
     v: jax.Array, eps: jax.typing.ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
-    """V / ||v|| and ||v||; (0, 1) where v is too small or not finite."""
-    norm, is_finite = _norm(v)
-    usable = (norm > eps) & is_finite
-    size = jnp.where(usable, norm, 1)
-    return jnp.where(usable, v / size, 0), size
+    """Returns v / ||v|| and 1 / ||v||, 0 where v is too small or no number."""
+    norm = _norm(v)
+    usable = (norm > eps) & jnp.isfinite(norm)
+    norm = jnp.where(usable, norm, 1)
+    return jnp.where(usable, v / norm, 0), jnp.where(usable, 1 / norm, 0)
 
 
-def _norm(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The Euclidean norm of [..., d] as [..., 1], and whether it is finite."""
-    norm = jnp.sqrt(jnp.sum(vectors**2, axis=-1, keepdims=True))
-    return norm, jnp.isfinite(norm)
+def _norm(vectors: jax.Array) -> jax.Array:
+    """The Euclidean norm of [..., d] as [..., 1]."""
+    return jnp.sqrt(jnp.sum(vectors**2, axis=-1, keepdims=True))
 
 
 def _step_scale(
@@ -248,6 +250,14 @@ def _absolute_mean(
         mean = total(rule, batch.share * r)
         return jnp.abs(mean), jnp.sign(mean) * batch.share
     return total(rule, batch.share * jnp.abs(r)), jnp.sign(r) * batch.share
+
+
+def _over_shards(rule: Rule, gradient: jax.Array) -> jax.Array:
+    """Sums what differentiation has not summed over the shards already."""
+    names = rule.axis_name or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    names = splitting_names(gradient, names)
+    return jax.lax.psum(gradient, names) if names else gradient
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
