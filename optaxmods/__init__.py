@@ -3,6 +3,8 @@
 from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
 from optaxmods._adan import adan, adan_agr
 from optaxmods._agr import AgrState, agr, agr_coefficients
+from optaxmods._gal import GalState, adjuster_params, gal
+from optaxmods._gradient_adjuster import GradientAdjuster
 from optaxmods._lga import WithLgaState, lga, with_lga
 from optaxmods._lga_status import LgaState
 from optaxmods._proximal import ProximalDecayState
@@ -16,6 +18,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgrState",
+    "GalState",
+    "GradientAdjuster",
     "LgaState",
     "ProximalDecayState",
     "ScaleByAdanState",
@@ -23,8 +27,10 @@ __all__ = [
     "adamw_agr",
     "adan",
     "adan_agr",
+    "adjuster_params",
     "agr",
     "agr_coefficients",
+    "gal",
     "lga",
     "scale_by_adan",
     "scale_by_agr_adam",

@@ -62,7 +62,7 @@ def matrix_groups(
         named = _leaf_axis_names(path, names_of)
         if at_update:
             _check_bound(named)
-        names = _splitting_names(leaf, named)
+        names = splitting_names(leaf, named)
         shards = math.prod(_mesh_axis_size(name) for name in names)
         axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
         groups.append(MatrixGroup(axes, names if axes else ()))
@@ -263,7 +263,7 @@ def _is_bound(name: Hashable) -> bool:
     return True
 
 
-def _splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
+def splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
     """Drops the axes over which the leaf is known to be replicated.
 
     Summed over such an axis, a replicated matrix would count once a device.

@@ -54,7 +54,9 @@ def test_gradients_of_another_dtype_than_the_parameters(
     state = tx.init(params)
     returned, after = tx.update(updates, state, params)
     # A finished step is as wide as the parameters that it moves.
-    is_step = "scale_by" not in name and not name.startswith(("agr", "lga"))
+    is_step = "scale_by" not in name and not name.startswith(
+        ("agr", "lga", "gal")
+    )
     like = make_params("float32") if is_step else updates
     chex.assert_trees_all_equal_shapes_and_dtypes(returned, like)
     if name != "chain":  # The first moment of optax.adamw widens.
@@ -217,6 +219,13 @@ CONTRACT = {
         " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
         " axis_name=None"
     ),
+    "GradientAdjuster": (
+        "hidden_sizes=(256, 64, 32), magnitude=0.01, tentative_step=1.0, *,"
+        " activation=None, network=None, accept='<=', convention='paper',"
+        " remainder='auto', eps=1e-12, axis_name=None"
+    ),
+    "gal": "adjuster, num_features, *, optimizer=None, key=0",
+    "adjuster_params": "opt_state",
 }
 
 

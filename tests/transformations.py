@@ -23,6 +23,20 @@ def losing(tx):
     return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
+def taught(tx):
+    """GAL, with a gradient of theta where none is given."""
+
+    def update(updates, state, params=None, *, adjuster_grads=None, **extra):
+        if adjuster_grads is None:
+            theta = optaxmods.adjuster_params(state)
+            adjuster_grads = jax.tree.map(jnp.ones_like, theta)
+        return tx.update(
+            updates, state, params, adjuster_grads=adjuster_grads, **extra
+        )
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
 TRANSFORMATIONS = {
     "agr": optaxmods.agr,
     "agr scheduled": lambda: optaxmods.agr(decreasing),
@@ -52,6 +66,9 @@ TRANSFORMATIONS = {
             omega_loss="window",
             push_zero_gradients=True,
         )
+    ),
+    "gal": lambda: taught(
+        optaxmods.gal(optaxmods.GradientAdjuster((4,)), 3, key=1)
     ),
     "with_lga": lambda: losing(
         optaxmods.with_lga(optaxmods.adan(1e-2), 1e-3, status_every=1)

@@ -1,0 +1,195 @@
+"""Gradient adjustment learning (GAL): the transformation that holds theta."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxmods import _gal_adjustment as adjustment
+from optaxmods._gal_adjustment import Theta
+from optaxmods._gradient_adjuster import GradientAdjuster
+
+
+class GalState(NamedTuple):
+    """State of :func:`gal`."""
+
+    gal_theta: Theta  # The network's arrays, float32.
+    gal_opt_state: optax.OptState  # Of theta's optimizer.
+
+
+def gal(
+    adjuster: GradientAdjuster,
+    num_features: int,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    key: int | jax.Array = 0,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Holds and trains the network of a :class:`GradientAdjuster`.
+
+    Gradients pass through as they are; theta moves by its own optimizer. There
+    are two routes. With :meth:`GradientAdjuster.loss` in the objective, the
+    gradients are adjusted already, and ``update`` needs theta's as
+    ``adjuster_grads``:
+
+    .. code-block:: python
+
+        tx = optax.chain(gal(adjuster, 10), optax.adamw(1e-3))
+
+        def objective(params, theta):
+            return adjuster.loss(theta, model.apply(params, x), loss_fn)
+
+        grad_fn = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+        (loss, metrics), (grads, adjuster_grads) = grad_fn(
+            params, adjuster_params(state)
+        )
+        updates, state = tx.update(
+            grads, state, params, adjuster_grads=adjuster_grads
+        )
+
+    With plain gradients of the mean loss, ``update`` does the whole method
+    given ``features``, ``loss_fn`` and ``pullback``, which is
+    ``jax.vjp(...)[1]`` of the function from the parameters to the features,
+    and optionally ``tentative_step``, ``example_weights`` and ``key``. It is a
+    second backward pass through the model.
+
+    Args:
+      adjuster: the method's settings.
+      num_features: d, the size of the features' last axis, at least 2.
+      optimizer: theta's; ``optax.adam(1e-3)`` by default.
+        ``optax.set_to_zero()`` freezes theta. A gradient that is not finite
+        leaves theta and this optimizer's state as they were.
+      key: what theta is drawn with: an int or a key of ``jax.random``.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` with the state
+      :class:`optaxmods.GalState`.
+
+    Raises:
+      ValueError: ``num_features`` below 2.
+      TypeError: at ``update``, arguments of neither route.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from optaxmods import GradientAdjuster, adjuster_params, gal
+      >>> adjuster = GradientAdjuster(hidden_sizes=(8,))
+      >>> tx = optax.chain(gal(adjuster, 3), optax.sgd(0.1))
+      >>> inputs, labels = jnp.eye(3), jnp.array([0, 1, 2])
+      >>> def objective(weights, theta):
+      ...     return adjuster.loss(
+      ...         theta,
+      ...         inputs @ weights,
+      ...         lambda z: optax.softmax_cross_entropy_with_integer_labels(
+      ...             z, labels
+      ...         ),
+      ...     )
+      >>> weights = jnp.zeros((3, 3))
+      >>> state = tx.init(weights)
+      >>> (loss, metrics), (grads, adjuster_grads) = jax.value_and_grad(
+      ...     objective, argnums=(0, 1), has_aux=True
+      ... )(weights, adjuster_params(state))
+      >>> updates, state = tx.update(
+      ...     grads, state, weights, adjuster_grads=adjuster_grads
+      ... )
+      >>> print(f"{loss:.4f}")
+      1.0986
+
+    References:
+      `Learning to Minimize the Remainder in Supervised Learning
+      <https://arxiv.org/abs/2201.09193>`_, 2022
+    """
+    if num_features < 2:
+        adjuster.init(jax.random.key(0), num_features)  # Raises.
+    tx = optax.adam(1e-3) if optimizer is None else optimizer
+
+    def init_fn(params: optax.Params) -> GalState:
+        del params
+        drawn_with = jax.random.key(key) if isinstance(key, int) else key
+        theta = adjuster.init(drawn_with, num_features)
+        return GalState(theta, tx.init(theta))
+
+    def update_fn(
+        updates,
+        state,
+        params=None,
+        *,
+        adjuster_grads=None,
+        features=None,
+        loss_fn=None,
+        pullback=None,
+        tentative_step=None,
+        example_weights=None,
+        key=None,
+        **extra_args,
+    ):
+        del params, extra_args
+        if adjuster_grads is None:
+            if features is None or loss_fn is None or pullback is None:
+                raise TypeError(
+                    "GAL needs theta's gradient: pass adjuster_grads=..., the"
+                    " gradient of adjuster.loss(theta, ...) in theta, to"
+                    " tx.update; or features=..., loss_fn=... and"
+                    " pullback=jax.vjp(...)[1] of the function from params to"
+                    " features."
+                )
+            _, adjusted = adjuster._adjusted(
+                state.gal_theta,
+                features,
+                loss_fn,
+                tentative_step,
+                example_weights,
+                key,
+            )
+            (added,) = pullback(adjusted.cotangent.astype(features.dtype))
+            adjuster_grads = adjusted.theta_gradient
+            updates = jax.tree.map(
+                lambda u, a: u + a.astype(u.dtype), updates, added
+            )
+        return updates, _taught(tx, state, adjuster_grads)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def adjuster_params(opt_state: optax.OptState) -> Theta:
+    """Theta out of the state of a chain that holds one :func:`gal`.
+
+    Args:
+      opt_state: an optimizer's state; that of ``nnx.Optimizer`` too.
+
+    Returns:
+      The network's parameters as plain arrays.
+
+    Raises:
+      ValueError: no GAL in it, or more than one.
+    """
+    leaves = jax.tree.leaves(
+        opt_state, is_leaf=lambda node: isinstance(node, GalState)
+    )
+    found = [leaf for leaf in leaves if isinstance(leaf, GalState)]
+    if len(found) != 1:
+        raise ValueError(
+            f"the state must hold one GAL, but holds {len(found)}: pass the"
+            " state of a chain with gal(...), or the part of one of them."
+        )
+    # nnx keeps each array of a state in a variable.
+    return jax.tree.map(
+        lambda leaf: leaf.get_value() if hasattr(leaf, "get_value") else leaf,
+        found[0].gal_theta,
+        is_leaf=lambda node: hasattr(node, "get_value"),
+    )
+
+
+def _taught(
+    tx: optax.GradientTransformation, state: GalState, gradient: Theta
+) -> GalState:
+    """The state after theta's step, or as it was if that is not finite."""
+    step, opt_state = tx.update(gradient, state.gal_opt_state, state.gal_theta)
+    theta = optax.apply_updates(state.gal_theta, step)
+    is_finite = adjustment.all_finite((gradient, theta))
+    return jax.tree.map(
+        lambda new, old: jnp.where(is_finite, new, old),
+        GalState(theta, opt_state),
+        state,
+    )

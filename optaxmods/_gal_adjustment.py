@@ -1,0 +1,273 @@
+"""The adjustment of GAL: Eq. 3 to 7, and lines 7 to 10 of Algorithm 1, once.
+
+Features z of shape [..., d] hold one example, or one token, in each vector of
+the last axis; losses, weights and whatever there is one of per example have
+the shape [...].
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optaxmods._axes import splitting_names
+
+Theta = Any
+LossFn = Callable[[jax.Array], jax.Array]
+Network = Callable[[Theta, jax.Array], jax.Array]
+
+# Below this step, as the largest |delta| of an example, the remainder comes
+# from the curvature: in float32 the difference of two losses is cancellation.
+SMALL_STEP = 0.03
+
+
+class Rule(NamedTuple):
+    """What of a :class:`optaxmods.GradientAdjuster` the maths needs."""
+
+    magnitude: jax.typing.ArrayLike
+    accept: str
+    convention: str
+    remainder: str
+    eps: jax.typing.ArrayLike
+    axis_name: Any
+
+
+class Examples(NamedTuple):
+    """Features, and each example's share of the mean."""
+
+    z: jax.Array  # [..., d], float32 or float64.
+    share: jax.Array  # [...]; over all shards they sum to 1, or to 0.
+    count: jax.Array  # []; N, or the sum of all weights.
+
+
+class Vanilla(NamedTuple):
+    """The losses and their gradient, each example's by itself."""
+
+    losses: jax.Array  # [...]
+    gradient: jax.Array  # [..., d]; dl/dz
+    norm: jax.Array  # [..., 1]; ||dl/dz||
+
+
+class Adjustment(NamedTuple):
+    """What GAL adds to the gradients; nothing here is differentiated."""
+
+    cotangent: jax.Array  # [..., d]; of the mean loss, where accepted.
+    theta_gradient: Theta  # Of the mean of |r|.
+    metrics: dict[str, jax.Array]
+
+
+def upcast(features: jax.Array) -> jax.Array:
+    """Features in float32, or in float64 if they are."""
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
+
+
+def total(rule: Rule, values: jax.Array) -> jax.Array:
+    """The sum over all examples, those of other shards included."""
+    summed = jnp.sum(values)
+    return jax.lax.psum(summed, rule.axis_name) if rule.axis_name else summed
+
+
+def examples(rule: Rule, z: jax.Array, weights: jax.Array | None) -> Examples:
+    """Weights as shares; weights that are all zero leave shares of zero."""
+    if weights is None:
+        weights = jnp.ones_like(z[..., 0])
+    weights = jnp.broadcast_to(weights, z.shape[:-1]).astype(z.dtype)
+    count = total(rule, weights)
+    safe = jnp.where(count > 0, count, jnp.ones_like(count))
+    return Examples(z, weights / safe, safe)
+
+
+def adjust(
+    rule: Rule,
+    network: Network,
+    theta: Theta,
+    batch: Examples,
+    loss_fn: LossFn,
+    tentative_step: jax.typing.ArrayLike,
+) -> Adjustment:
+    """Lines 4 to 14 of Algorithm 1."""
+    theta, batch = jax.lax.stop_gradient((theta, batch))
+    vanilla = _vanilla(loss_fn, batch.z)
+    v, pullback = jax.vjp(lambda t: network(t, batch.z), theta)  # Eq. 3
+    unit, per_length = _direction(v.astype(batch.z.dtype), rule.eps)
+    tilde = rule.magnitude * vanilla.norm * unit  # Eq. 4
+    g = vanilla.gradient + tilde  # Eq. 5
+    scale = _step_scale(rule, batch, tentative_step)
+    delta = scale * g
+    r, slope = _remainder(rule, loss_fn, batch.z, vanilla, delta)
+    descent = _dot(vanilla.gradient, delta)
+    # l(z - delta) - l(z) without its cancellation.
+    accepted = _accepted(rule, batch, r - descent)
+    if rule.convention == "released":
+        # Its first-order term has a second 1 / N.
+        r = r - descent + descent / batch.count
+        slope = slope - vanilla.gradient + vanilla.gradient / batch.count
+    size_of_r, weight = _absolute_mean(rule, batch, r)
+    # The chain rule from r to v; Eq. 4 turns v, and never stretches it.
+    pull = weight[..., None] * slope * scale * rule.magnitude * vanilla.norm
+    turn = pull - unit * _dot(unit, pull)[..., None]
+    (theta_gradient,) = pullback((turn * per_length).astype(v.dtype))
+    theta_gradient = jax.tree.map(
+        functools.partial(_over_shards, rule), theta_gradient
+    )
+    cotangent = jnp.where(
+        accepted[..., None], batch.share[..., None] * tilde, 0
+    )
+    cosines = _dot(unit, vanilla.gradient / _or_one(vanilla.norm))
+    metrics = {
+        "acceptance": total(rule, batch.share * accepted),
+        "remainder": size_of_r,
+        "cosine": total(rule, batch.share * cosines),
+        "finite": all_finite(theta_gradient),
+    }
+    return jax.lax.stop_gradient(Adjustment(cotangent, theta_gradient, metrics))
+
+
+def share_improved(
+    rule: Rule,
+    network: Network,
+    theta: Theta,
+    batch: Examples,
+    loss_fn: LossFn,
+    tentative_step: jax.typing.ArrayLike,
+) -> jax.Array:
+    """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
+    theta, batch = jax.lax.stop_gradient((theta, batch))
+    vanilla = _vanilla(loss_fn, batch.z)
+    v = network(theta, batch.z).astype(batch.z.dtype)
+    unit, _ = _direction(v, rule.eps)
+    scale = _step_scale(rule, batch, tentative_step)
+
+    def change(direction: jax.Array) -> jax.Array:
+        delta = scale * direction
+        r, _ = _remainder(rule, loss_fn, batch.z, vanilla, delta)
+        return r - _dot(vanilla.gradient, delta)
+
+    adjusted = vanilla.gradient + rule.magnitude * vanilla.norm * unit
+    improved = change(adjusted) < change(vanilla.gradient)
+    return jax.lax.stop_gradient(total(rule, batch.share * improved))
+
+
+@jax.custom_jvp
+def injected(cotangent: Any, primal: Any) -> jax.Array:
+    """0, with the gradient ``cotangent`` in ``primal``.
+
+    Written as x - stop_gradient(x), a number that is not finite would make the
+    loss one too.
+    """
+    del primal
+    return jnp.zeros_like(_inner(cotangent, cotangent))
+
+
+@injected.defjvp
+def _injected_jvp(primals, tangents):
+    cotangent, primal = primals
+    return injected(cotangent, primal), _inner(cotangent, tangents[1])
+
+
+def _inner(a: Any, b: Any) -> jax.Array:
+    products = jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)
+    return jax.tree.reduce(jnp.add, products)
+
+
+def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
+    losses, pullback = jax.vjp(loss_fn, z)
+    (gradient,) = pullback(jnp.ones_like(losses))
+    return Vanilla(losses, gradient, _norm(gradient))
+
+
+def _direction(
+    v: jax.Array, eps: jax.typing.ArrayLike
+) -> tuple[jax.Array, jax.Array]:
+    """Returns v / ||v|| and 1 / ||v||, 0 where v is too small or no number."""
+    norm = _norm(v)
+    usable = (norm > eps) & jnp.isfinite(norm)
+    norm = jnp.where(usable, norm, 1)
+    return jnp.where(usable, v / norm, 0), jnp.where(usable, 1 / norm, 0)
+
+
+def _norm(vectors: jax.Array) -> jax.Array:
+    """The Euclidean norm of [..., d] as [..., 1]."""
+    return jnp.sqrt(jnp.sum(vectors**2, axis=-1, keepdims=True))
+
+
+def _step_scale(
+    rule: Rule, batch: Examples, tentative_step: jax.typing.ArrayLike
+) -> jax.Array:
+    """The tentative step on each example's gradient: [..., 1] or []."""
+    step = jnp.asarray(tentative_step).astype(batch.z.dtype)
+    if rule.convention == "released":  # It steps along the mean's gradient.
+        return step * batch.share[..., None]
+    return step
+
+
+def _remainder(
+    rule: Rule,
+    loss_fn: LossFn,
+    z: jax.Array,
+    vanilla: Vanilla,
+    delta: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
+
+    def finite() -> tuple[jax.Array, jax.Array]:
+        there = _vanilla(loss_fn, z - delta)
+        r = there.losses - vanilla.losses + _dot(vanilla.gradient, delta)
+        return r, vanilla.gradient - there.gradient
+
+    def quadratic() -> tuple[jax.Array, jax.Array]:
+        gradient_of = lambda at: _vanilla(loss_fn, at).gradient  # noqa: E731
+        _, curvature = jax.jvp(gradient_of, (z,), (delta,))
+        return _dot(delta, curvature) / 2, curvature
+
+    if rule.remainder == "finite":
+        return finite()
+    if rule.remainder == "quadratic":
+        return quadratic()
+    is_small = jnp.max(jnp.abs(delta), axis=-1, keepdims=True) < SMALL_STEP
+    (near, near_slope), (far, far_slope) = quadratic(), finite()
+    r = jnp.where(is_small[..., 0], near, far)
+    return r, jnp.where(is_small, near_slope, far_slope)
+
+
+def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
+    """Whether l(z - eta g) <= l(z) (line 7), for each example."""
+    if rule.accept in ("always", "never"):
+        return jnp.full_like(change, rule.accept == "always", dtype=bool)
+    if rule.convention == "released":
+        mean = total(rule, batch.share * change)
+        change = jnp.broadcast_to(mean, change.shape)
+    return change <= 0 if rule.accept == "<=" else change < 0
+
+
+def _absolute_mean(
+    rule: Rule, batch: Examples, r: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Eq. 6, and its slope in each r."""
+    if rule.convention == "released":
+        mean = total(rule, batch.share * r)
+        return jnp.abs(mean), jnp.sign(mean) * batch.share
+    return total(rule, batch.share * jnp.abs(r)), jnp.sign(r) * batch.share
+
+
+def _over_shards(rule: Rule, gradient: jax.Array) -> jax.Array:
+    """Sums what differentiation has not summed over the shards already."""
+    names = rule.axis_name or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    names = splitting_names(gradient, names)
+    return jax.lax.psum(gradient, names) if names else gradient
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.sum(a * b, axis=-1)
+
+
+def _or_one(positive: jax.Array) -> jax.Array:
+    return jnp.where(positive > 0, positive, 1)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)

@@ -1,0 +1,124 @@
+"""The adjustment network h of GAL: the default one, or the user's."""
+
+from collections.abc import Callable, Sequence
+import inspect
+import itertools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Theta = Any
+Activation = Callable[[jax.Array], jax.Array] | None
+
+
+def init(
+    network: Any, hidden_sizes: Sequence[int], key: Any, num_features: int
+) -> Theta:
+    """Theta of the user's network, or of the default one, in float32."""
+    if network is None:
+        return _init_stack(hidden_sizes, key, num_features)
+    make, _ = _functions(network)
+    theta = make(key, jnp.zeros((1, num_features), jnp.float32))
+    return jax.tree.map(_in_float32, theta)
+
+
+def apply(
+    network: Any,
+    activation: Activation,
+    theta: Theta,
+    features: jax.Array,
+    key: Any = None,
+) -> jax.Array:
+    """Eq. 3, v = h(z; theta), checked for its shape."""
+    if network is None:
+        return _apply_stack(activation, theta, features)
+    v = _functions(network)[1](theta, features, key)
+    if v.shape != features.shape:
+        raise ValueError(
+            "network must map features to vectors of their shape"
+            f" {features.shape}, but it returned {v.shape}."
+        )
+    return v
+
+
+def check(network: Any) -> None:
+    """Raises a sentence where it is no network."""
+    if network is not None:
+        _functions(network)
+
+
+def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns init(key, features) and apply(theta, features, key)."""
+    if _is_pair(network):
+        make, run = network
+        if not _takes_key(run):
+            return make, lambda theta, z, key: run(theta, z)
+        return make, lambda theta, z, key: run(theta, z, key=key)
+    if callable(getattr(network, "init", None)) and callable(
+        getattr(network, "apply", None)
+    ):
+        return network.init, lambda theta, z, key: network.apply(
+            theta, z, rngs=None if key is None else {"dropout": key}
+        )
+    raise ValueError(
+        "network must be a flax.linen module or a pair (init, apply) with"
+        " init(key, features) -> theta and apply(theta, features) -> v, got"
+        f" {network!r}."
+    )
+
+
+def _is_pair(network: Any) -> bool:
+    is_pair = isinstance(network, tuple) and len(network) == 2
+    return is_pair and all(map(callable, network))
+
+
+def _takes_key(function: Callable[..., Any]) -> bool:
+    return "key" in inspect.signature(function).parameters
+
+
+def _in_float32(leaf: Any) -> jax.Array:
+    is_float = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return jnp.asarray(leaf, jnp.float32) if is_float else jnp.asarray(leaf)
+
+
+def _init_stack(
+    hidden_sizes: Sequence[int], key: Any, num_features: int
+) -> Theta:
+    """Linear layers as PyTorch starts them: all in U(-1, 1) / sqrt(fan in)."""
+    sizes = (num_features, *hidden_sizes, num_features)
+    theta = {}
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        key, for_kernel, for_bias = jax.random.split(key, 3)
+        bound = 1 / math.sqrt(fan_in)
+
+        def draw(key, shape, bound=bound):
+            return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+
+        theta[f"layer_{index}"] = {
+            "kernel": draw(for_kernel, (fan_in, fan_out)),
+            "bias": draw(for_bias, (fan_out,)),
+        }
+    return theta
+
+
+def _apply_stack(
+    activation: Activation, theta: Theta, features: jax.Array
+) -> jax.Array:
+    layers = [theta[f"layer_{index}"] for index in range(len(theta))]
+    num_features = layers[0]["kernel"].shape[0]
+    if features.shape[-1] != num_features:
+        raise ValueError(
+            f"features have {features.shape[-1]} entries on their last axis,"
+            f" but theta is one for {num_features}: call init with"
+            f" num_features={features.shape[-1]}."
+        )
+    x = features
+    for index, layer in enumerate(layers):
+        bias = layer["bias"].astype(x.dtype)
+        x = x @ layer["kernel"].astype(x.dtype)
+        x = x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
+        if activation is not None and index < len(layers) - 1:
+            x = activation(x)
+    return x

@@ -1,0 +1,316 @@
+"""The settings of gradient adjustment learning (GAL), and its loss.
+
+The maths of the adjustment stands in :mod:`optaxmods._gal_adjustment`.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+import numbers
+from typing import Any
+import warnings
+
+import jax
+import jax.numpy as jnp
+
+from optaxmods import _gal_adjustment as adjustment
+from optaxmods import _gal_network as networks
+from optaxmods._gal_adjustment import LossFn, Theta
+
+ACCEPT = ("<=", "<", "always", "never")
+CONVENTIONS = ("paper", "released")
+REMAINDERS = ("auto", "finite", "quadratic")
+# Training diverged on several tasks at this magnitude and above.
+LARGE_MAGNITUDE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientAdjuster:
+    r"""Adjusts dl/dz by a network that learns to shrink Taylor's remainder.
+
+    For the features :math:`z \in R^d` of one example (logits, box
+    coordinates, the last hidden layer), its loss :math:`\ell(z)`, the network
+    :math:`h`, the magnitude :math:`\alpha` and the tentative step
+    :math:`\tilde\eta`,
+
+    .. math::
+
+        v &= h(z; \theta) \qquad \text{(Eq. 3)} \\
+        \tilde v &= \alpha \left\| \frac{\partial \ell}{\partial z} \right\|
+            \frac{v}{\|v\|} \qquad \text{(Eq. 4)} \\
+        g &= \frac{\partial \ell}{\partial z} + \tilde v
+            \qquad \text{(Eq. 5)}
+
+    and g takes the place of :math:`\partial \ell / \partial z` where it is
+    accepted, that is where :math:`\ell(z - \tilde\eta g) \le \ell(z)`
+    (Algorithm 1, lines 7 to 10). :math:`\theta` learns to shrink the mean of
+
+    .. math::
+
+        |r|, \qquad r = \ell(z - \tilde\eta g) - \ell(z) + \tilde\eta
+            \left\langle \frac{\partial \ell}{\partial z}, g \right\rangle
+            \qquad \text{(Eq. 6, 7)}
+
+    :meth:`loss` is the mean loss with these gradients, and :func:`gal` the
+    transformation that holds and trains :math:`\theta`.
+
+    Args:
+      hidden_sizes: the widths of the default network's hidden layers;
+        (256, 64, 32), the paper's for 100 classes.
+      magnitude: :math:`\alpha` in [0, 1]; 0.01 (the paper's for CIFAR).
+        Training can diverge at 0.1 and above, although nearly all adjustments
+        are accepted.
+      tentative_step: :math:`\tilde\eta`; the paper's is a multiple of the
+        learning rate. 1 by default.
+      activation: between the default network's layers; ``None``, the default,
+        makes it a stack of linear layers, as the released code has it.
+      network: in place of the default one, a ``flax.linen`` module or a pair
+        (init, apply): ``init(key, features)`` returns theta, and
+        ``apply(theta, features)`` maps [..., d] to [..., d]. An ``apply`` with
+        an argument ``key`` is given :meth:`loss`'s, a module as the stream
+        "dropout".
+      accept: ``"<="`` (Algorithm 1), ``"<"``, ``"always"`` or ``"never"``
+        (Fig. 8a).
+      convention: ``"paper"``, Algorithm 1, decides and steps for each example.
+        ``"released"``, the authors' code, decides once for the batch, steps
+        along the mean loss's gradient and has a second :math:`1/N` in the
+        first-order term, so that it depends on how a batch is split.
+      remainder: ``"finite"``: Eq. 7 as a difference of losses.
+        ``"quadratic"``: from the curvature along the step, for steps so small
+        that the difference is rounding. ``"auto"`` takes the latter for each
+        example whose step is below 0.03 in every coordinate.
+      eps: where :math:`\|v\|` is not above it, nothing is adjusted; 1e-12.
+      axis_name: for ``jax.shard_map``: the mesh axes over which the examples
+        are split. The loss, :math:`N`, acceptance, metrics and the gradient of
+        :math:`\theta` are then those of all shards.
+
+    Raises:
+      ValueError: a number ``magnitude`` outside [0, 1], an unknown ``accept``,
+        ``convention`` or ``remainder``, or no network.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from optaxmods import GradientAdjuster
+      >>> adjuster = GradientAdjuster(hidden_sizes=(16,))
+      >>> theta = adjuster.init(jax.random.key(0), 4)
+      >>> labels = jnp.array([0, 3])
+      >>> def loss_fn(logits):
+      ...     return optax.softmax_cross_entropy_with_integer_labels(
+      ...         logits, labels
+      ...     )
+      >>> loss, metrics = adjuster.loss(theta, jnp.zeros((2, 4)), loss_fn)
+      >>> print(f"{loss:.4f}", sorted(metrics))
+      1.3863 ['acceptance', 'cosine', 'finite', 'remainder']
+
+    References:
+      `Learning to Minimize the Remainder in Supervised Learning
+      <https://arxiv.org/abs/2201.09193>`_, 2022
+    """
+
+    hidden_sizes: Sequence[int] = (256, 64, 32)
+    magnitude: Any = 0.01
+    tentative_step: Any = 1.0
+    _: dataclasses.KW_ONLY
+    activation: Callable[[jax.Array], jax.Array] | None = None
+    network: Any = None
+    accept: str = "<="
+    convention: str = "paper"
+    remainder: str = "auto"
+    eps: Any = 1e-12
+    axis_name: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        for name, known in (
+            ("accept", ACCEPT),
+            ("convention", CONVENTIONS),
+            ("remainder", REMAINDERS),
+        ):
+            if getattr(self, name) not in known:
+                words = ", ".join(map(repr, known))
+                raise ValueError(
+                    f"{name} must be one of {words}, got"
+                    f" {getattr(self, name)!r}."
+                )
+        networks.check(self.network)
+        if isinstance(self.magnitude, numbers.Real):
+            _check_magnitude(float(self.magnitude))
+
+    def init(self, key: jax.Array, num_features: int) -> Theta:
+        """Returns theta for features of ``num_features`` entries.
+
+        Args:
+          key: a key of ``jax.random``.
+          num_features: d, at least 2.
+
+        Raises:
+          ValueError: fewer features than 2.
+        """
+        if num_features < 2:
+            raise ValueError(
+                f"num_features must be at least 2, got {num_features}: v/||v||"
+                " of one number is its sign, of which theta gets no gradient."
+                " Adjust the last hidden layer instead, with the output layer"
+                " inside loss_fn."
+            )
+        return networks.init(self.network, self.hidden_sizes, key, num_features)
+
+    def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
+        """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
+        return networks.apply(self.network, self.activation, theta, features)
+
+    def loss(
+        self,
+        theta: Theta,
+        features: jax.Array,
+        loss_fn: LossFn,
+        *,
+        tentative_step: jax.typing.ArrayLike | None = None,
+        example_weights: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        r"""The mean loss, whose gradients are GAL's.
+
+        Its value is that of the plain mean loss. Its gradient in ``features``
+        is the adjusted one, and in ``theta`` that of the mean of
+        :math:`|r|`; in whatever else ``loss_fn`` closes over it is the plain
+        one. One backward pass gives all of them.
+
+        Args:
+          theta: what :meth:`init` returned, or :func:`adjuster_params`.
+          features: [..., d], any float dtype.
+          loss_fn: maps features [..., d], upcast to float32, to losses [...],
+            each of its own features alone.
+          tentative_step: in place of the adjuster's; may be traced.
+          example_weights: [...], for a weighted mean, 0 for padding.
+          key: for networks that take one.
+
+        Returns:
+          The loss and a dictionary of scalars, through which no gradient
+          flows: ``acceptance``, the share of accepted adjustments;
+          ``remainder``, the mean of :math:`|r|`; ``cosine``, between v and
+          the gradient (Fig. 6); ``finite``, whether theta's gradient is.
+
+        Raises:
+          ValueError: losses or weights of another shape than [...]; features
+            whose last axis is not theta's.
+        """
+        z = adjustment.upcast(features)
+        batch, adjusted = self._adjusted(
+            theta, z, loss_fn, tentative_step, example_weights, key
+        )
+        losses = loss_fn(z)
+        if example_weights is None and not self.axis_name:
+            mean = jnp.mean(losses)  # To the bit what users would write.
+        else:
+            mean = jnp.sum(jnp.where(batch.share > 0, losses * batch.share, 0))
+        mean = mean + adjustment.injected(adjusted.cotangent, z)
+        mean = jax.lax.psum(mean, self.axis_name) if self.axis_name else mean
+        taught = adjustment.injected(adjusted.theta_gradient, theta)
+        return mean + taught.astype(mean.dtype), adjusted.metrics
+
+    def compare(
+        self,
+        theta: Theta,
+        features: jax.Array,
+        loss_fn: LossFn,
+        *,
+        tentative_step: jax.typing.ArrayLike | None = None,
+        example_weights: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        r"""The share of examples whose loss g lowers more (Fig. 8b).
+
+        The arguments are those of :meth:`loss`. An example counts where
+        :math:`\ell(z - \tilde\eta g) < \ell(z - \tilde\eta\, \partial \ell /
+        \partial z)`, accepted or not.
+        """
+        rule, loss_fn = self._rule(), _checked(loss_fn)
+        batch = _batch(rule, adjustment.upcast(features), example_weights)
+        return adjustment.share_improved(
+            rule,
+            self._network(key),
+            theta,
+            batch,
+            loss_fn,
+            self._step(tentative_step),
+        )
+
+    def _adjusted(
+        self,
+        theta: Theta,
+        features: jax.Array,
+        loss_fn: LossFn,
+        tentative_step: Any,
+        weights: Any,
+        key: Any,
+    ) -> tuple[adjustment.Examples, adjustment.Adjustment]:
+        """What :meth:`loss` and the direct route of ``gal`` have in common."""
+        rule = self._rule()
+        batch = _batch(rule, adjustment.upcast(features), weights)
+        adjusted = adjustment.adjust(
+            rule,
+            self._network(key),
+            theta,
+            batch,
+            _checked(loss_fn),
+            self._step(tentative_step),
+        )
+        return batch, adjusted
+
+    def _rule(self) -> adjustment.Rule:
+        return adjustment.Rule(
+            self.magnitude,
+            self.accept,
+            self.convention,
+            self.remainder,
+            self.eps,
+            self.axis_name,
+        )
+
+    def _network(self, key: jax.Array | None) -> adjustment.Network:
+        return functools.partial(
+            networks.apply, self.network, self.activation, key=key
+        )
+
+    def _step(self, given: Any) -> Any:
+        return self.tentative_step if given is None else given
+
+
+def _check_magnitude(magnitude: float) -> None:
+    if not 0 <= magnitude <= 1:
+        raise ValueError(f"magnitude must be in [0, 1], got {magnitude}.")
+    if magnitude >= LARGE_MAGNITUDE:
+        warnings.warn(
+            f"a magnitude of {magnitude} makes training diverge on some tasks"
+            " although its adjustments are accepted; the paper's are 0.001 and"
+            " 0.01",
+            stacklevel=4,
+        )
+
+
+def _checked(loss_fn: LossFn) -> LossFn:
+    def checked(z: jax.Array) -> jax.Array:
+        losses = loss_fn(z)
+        if losses.shape != z.shape[:-1]:
+            raise ValueError(
+                "loss_fn must return one loss for each example, shape"
+                f" {z.shape[:-1]} for features of shape {z.shape}, but it"
+                f" returned shape {losses.shape}; take no mean in it."
+            )
+        return losses
+
+    return checked
+
+
+def _batch(
+    rule: adjustment.Rule, z: jax.Array, weights: jax.Array | None
+) -> adjustment.Examples:
+    if weights is not None and jnp.shape(weights) != z.shape[:-1]:
+        raise ValueError(
+            f"example_weights must have the shape {z.shape[:-1]} of the"
+            f" losses, got {jnp.shape(weights)}."
+        )
+    return adjustment.examples(rule, z, weights)

@@ -1,0 +1,269 @@
+"""GAL's loss and both its routes against the oracle."""
+
+import itertools
+
+import chex
+import gal_reference
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optaxmods import GradientAdjuster, adjuster_params, gal
+
+D = 5
+
+
+def make_case(kind, shape, scale=1.0, dtype=np.float64):
+    """Features, a loss of ours and one of the oracle's."""
+    generator = np.random.default_rng(len(shape))
+    z = scale * generator.standard_normal((*shape, D))
+    if kind == "cross-entropy":
+        labels = generator.integers(0, D, shape)
+
+        def loss_fn(z):
+            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
+
+        return (
+            jnp.asarray(z, dtype),
+            loss_fn,
+            gal_reference.cross_entropy(labels),
+        )
+    targets = generator.standard_normal((*shape, D))
+
+    def squared(z):
+        return 0.5 * jnp.sum((z - targets.astype(z.dtype)) ** 2, axis=-1)
+
+    return jnp.asarray(z, dtype), squared, gal_reference.squared_error(targets)
+
+
+def layers_of(theta):
+    return [
+        (np.float64(layer["kernel"]), np.float64(layer["bias"]))
+        for layer in theta.values()
+    ]
+
+
+def gradients_of(adjuster, theta, z, loss_fn, **arguments):
+    def objective(z, theta):
+        return adjuster.loss(theta, z, loss_fn, **arguments)
+
+    # Not compiled: so many cases would take minutes to compile.
+    (loss, metrics), (to_z, to_theta) = jax.value_and_grad(
+        objective, argnums=(0, 1), has_aux=True
+    )(z, theta)
+    return loss, to_z, to_theta, metrics
+
+
+def assert_as_in_the_oracle(got, want, rtol=1e-4):
+    loss, to_z, to_theta, metrics = got
+    np.testing.assert_allclose(loss, want["loss"], rtol=1e-6)
+    scale = np.abs(want["z"]).max()
+    np.testing.assert_allclose(to_z, want["z"], rtol, rtol * scale)
+    for ours, theirs in zip(layers_of(to_theta), want["theta"], strict=True):
+        scale = np.abs(theirs[0]).max()
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine, other, rtol, rtol * scale)
+    for name in ("acceptance", "remainder", "cosine"):
+        np.testing.assert_allclose(
+            metrics[name], want[name], rtol, 1e-12, err_msg=name
+        )
+    assert metrics["finite"]
+
+
+EVERYTHING = list(
+    itertools.product(
+        ("cross-entropy", "squared error"),
+        ((6,), (2, 3)),
+        ("paper", "released"),
+        ("<=", "<", "always", "never"),
+    )
+)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("kind", "shape", "convention", "accept"), EVERYTHING)
+def test_every_convention_and_policy(kind, shape, convention, accept):
+    z, loss_fn, reference = make_case(kind, shape)
+    for remainder, step in itertools.product(
+        ("auto", "finite", "quadratic"), (0.02, 3.0)
+    ):
+        arguments = {
+            "accept": accept,
+            "convention": convention,
+            "remainder": remainder,
+            "magnitude": 0.09,
+        }
+        adjuster = GradientAdjuster((4, 3), tentative_step=step, **arguments)
+        theta = adjuster.init(jax.random.key(1), D)
+        want = gal_reference.gal(
+            layers_of(theta), np.asarray(z), reference, step, **arguments
+        )
+        got = gradients_of(adjuster, theta, z, loss_fn)
+        assert_as_in_the_oracle(got, want)
+    assert float(want["remainder"]) > 0
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_example_weights(convention):
+    z, loss_fn, reference = make_case("cross-entropy", (2, 3))
+    weights = np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]])
+    adjuster = GradientAdjuster((4,), convention=convention)
+    theta = adjuster.init(jax.random.key(1), D)
+    want = gal_reference.gal(
+        layers_of(theta),
+        np.asarray(z),
+        reference,
+        1.0,
+        convention=convention,
+        weights=weights,
+    )
+    got = gradients_of(
+        adjuster, theta, z, loss_fn, example_weights=jnp.asarray(weights)
+    )
+    assert_as_in_the_oracle(got, want)
+    assert not np.any(got[1][0, 1])
+
+
+def test_weights_that_are_all_zero():
+    z, loss_fn, _ = make_case("cross-entropy", (6,), dtype=np.float32)
+    adjuster = GradientAdjuster((4,))
+    theta = adjuster.init(jax.random.key(1), D)
+    loss, *gradients, metrics = gradients_of(
+        adjuster, theta, z, loss_fn, example_weights=jnp.zeros(6)
+    )
+    chex.assert_trees_all_equal(
+        (loss, *gradients),
+        jax.tree.map(jnp.zeros_like, (loss, *gradients)),
+    )
+    assert metrics["acceptance"] == metrics["remainder"] == 0
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "squared error"])
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("traced", [False, True])
+def test_theta_learns_in_float32_at_every_step(kind, fitted, traced):
+    # A difference of losses is rounding at small steps, and at large ones
+    # where the logits fit.
+    z, loss_fn, reference = make_case(kind, (32,), dtype=np.float32)
+    if fitted and kind == "cross-entropy":
+        labels = np.argmax(-reference[1](np.float64(z)), axis=-1)
+        z = z + 8 * jax.nn.one_hot(labels, D)
+    adjuster = GradientAdjuster((4, 3))
+    theta = adjuster.init(jax.random.key(1), D)
+    given = jax.jit(
+        lambda step: jax.grad(
+            lambda t: adjuster.loss(t, z, loss_fn, tentative_step=step)[0]
+        )(theta)
+    )
+    for step in 10.0 ** np.arange(-6, 2):
+        want = gal_reference.gal(
+            layers_of(theta), np.float64(z), reference, step
+        )["theta"]
+        if traced:
+            got = given(jnp.float32(step))
+        else:
+            fixed = GradientAdjuster((4, 3), tentative_step=float(step))
+            got = gradients_of(fixed, theta, z, loss_fn)[2]
+        ours = np.concatenate([x.ravel() for x in sum(layers_of(got), ())])
+        theirs = np.concatenate([x.ravel() for x in sum(want, ())])
+        cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+        assert cosine > 0.99, step
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_value_is_the_plain_mean_loss(convention, dtype):
+    z, loss_fn, _ = make_case("cross-entropy", (2, 3), dtype=dtype)
+    adjuster = GradientAdjuster((4,), convention=convention)
+    theta = adjuster.init(jax.random.key(1), D)
+    loss, to_z, _, _ = gradients_of(adjuster, theta, z, loss_fn)
+    assert loss == loss_fn(z.astype(jnp.float32)).mean()
+    assert to_z.dtype == z.dtype
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_both_routes_agree_over_several_steps(convention):
+    generator = np.random.default_rng(0)
+    inputs = jnp.asarray(generator.standard_normal((6, 3)), jnp.float32)
+    labels = jnp.asarray(generator.integers(0, D, 6))
+    adjuster = GradientAdjuster((4,), 0.05, convention=convention)
+    tx = optax.chain(gal(adjuster, D), optax.adam(0.1))
+    weights = jnp.asarray(generator.standard_normal((3, D)), jnp.float32)
+
+    def loss_fn(z):
+        return optax.softmax_cross_entropy_with_integer_labels(z, labels)
+
+    def features_of(weights):
+        return jnp.tanh(inputs @ weights)
+
+    @jax.jit
+    def by_the_loss(weights, state):
+        def objective(weights, theta):
+            return adjuster.loss(theta, features_of(weights), loss_fn)[0]
+
+        grads, to_theta = jax.grad(objective, argnums=(0, 1))(
+            weights, adjuster_params(state)
+        )
+        updates, state = tx.update(
+            grads, state, weights, adjuster_grads=to_theta
+        )
+        return optax.apply_updates(weights, updates), state
+
+    @jax.jit
+    def directly(weights, state):
+        features, pullback = jax.vjp(features_of, weights)
+        grads = jax.grad(lambda w: loss_fn(features_of(w)).mean())(weights)
+        updates, state = tx.update(
+            grads,
+            state,
+            weights,
+            features=features,
+            loss_fn=loss_fn,
+            pullback=pullback,
+        )
+        return optax.apply_updates(weights, updates), state
+
+    ours = theirs = (weights, tx.init(weights))
+    for _ in range(5):
+        ours, theirs = by_the_loss(*ours), directly(*theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert np.abs(ours[0] - weights).max() > 0.1
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("step", [1e-4, 1.0, 10.0])
+def test_compare(step):
+    z, loss_fn, reference = make_case("cross-entropy", (200,))
+    adjuster = GradientAdjuster((4,), 0.05)
+    theta = adjuster.init(jax.random.key(1), D)
+    got = adjuster.compare(theta, z, loss_fn, tentative_step=step)
+    want = gal_reference.share_improved(
+        layers_of(theta), np.asarray(z), reference, step, 0.05
+    )
+    np.testing.assert_allclose(got, want, atol=1e-12)
+    assert 0.1 < got < 0.9
+
+
+def test_theta_moves_and_the_remainder_falls():
+    z, loss_fn, _ = make_case("cross-entropy", (64,), dtype=np.float32)
+    adjuster = GradientAdjuster((16,), 0.09)
+    tx = gal(adjuster, D, optimizer=optax.adam(1e-2))
+    state = tx.init(None)
+
+    @jax.jit
+    def learn(state):
+        (_, metrics), grads = jax.value_and_grad(
+            lambda theta: adjuster.loss(theta, z, loss_fn), has_aux=True
+        )(adjuster_params(state))
+        _, state = tx.update(z, state, adjuster_grads=grads)
+        return state, metrics["remainder"]
+
+    remainders = []
+    for _ in range(100):
+        state, remainder = learn(state)
+        remainders.append(float(remainder))
+    assert remainders[-1] < 0.99 * remainders[0]
+    assert all(np.diff(remainders[::20]) < 0)

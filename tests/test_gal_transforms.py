@@ -1,0 +1,228 @@
+"""GAL under JAX's transformations, on meshes, and where numbers break."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+import numpy as np
+import optax
+import pytest
+
+from optaxmods import GradientAdjuster
+
+D, N, K = 5, 8, 3
+GENERATOR = np.random.default_rng(0)
+INPUTS = jnp.asarray(GENERATOR.standard_normal((N, K)), jnp.float32)
+LABELS = jnp.asarray(GENERATOR.integers(0, D, N))
+WEIGHTS = jnp.asarray(GENERATOR.standard_normal((K, D)), jnp.float32)
+ADJUSTER = GradientAdjuster((4,), 0.09)
+THETA = ADJUSTER.init(jax.random.key(0), D)
+
+
+def objective(weights, theta, inputs, labels, adjuster=ADJUSTER, **arguments):
+    def loss_fn(logits):
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+    return adjuster.loss(theta, inputs @ weights, loss_fn, **arguments)
+
+
+def gradients(inputs=INPUTS, labels=LABELS, **arguments):
+    grad = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+    return grad(WEIGHTS, THETA, inputs, labels, **arguments)
+
+
+@functools.cache
+def expected():
+    return gradients()
+
+
+def assert_close(got, want):
+    chex.assert_trees_all_close(got, want, rtol=2e-4, atol=1e-6)
+
+
+def test_jit():
+    assert_close(jax.jit(gradients)(), expected())
+
+
+def test_vmap_over_seeds():
+    keys = jax.random.split(jax.random.key(7), 3)
+    thetas = jax.vmap(lambda key: ADJUSTER.init(key, D))(keys)
+    grad = jax.grad(lambda t: objective(WEIGHTS, t, INPUTS, LABELS)[0])
+    together = jax.vmap(grad)(thetas)
+    for index in range(3):
+        mine = jax.tree.map(lambda leaf, i=index: leaf[i], together)
+        alone = grad(ADJUSTER.init(keys[index], D))
+        assert_close(mine, alone)
+
+
+def test_scan_over_micro_batches_is_the_big_batch():
+    def body(total, part):
+        _, grads = gradients(*part)
+        return jax.tree.map(jnp.add, total, grads), None
+
+    parts = INPUTS.reshape(4, 2, K), LABELS.reshape(4, 2)
+    _, want = expected()
+    total, _ = jax.lax.scan(body, jax.tree.map(jnp.zeros_like, want), parts)
+    assert_close(jax.tree.map(lambda x: x / 4, total), want)
+
+
+def test_rematerialization():
+    remat = jax.checkpoint(lambda w, t: objective(w, t, INPUTS, LABELS)[0])
+    assert_close(jax.grad(remat, argnums=(0, 1))(WEIGHTS, THETA), expected()[1])
+
+
+def test_forward_mode():
+    tangents = jax.tree.map(jnp.ones_like, (WEIGHTS, THETA))
+    _, along = jax.jvp(
+        lambda w, t: objective(w, t, INPUTS, LABELS)[0],
+        (WEIGHTS, THETA),
+        tangents,
+    )
+    want = jax.tree.reduce(
+        jnp.add, jax.tree.map(jnp.vdot, expected()[1], tangents)
+    )
+    np.testing.assert_allclose(along, want, rtol=1e-4)
+
+
+def test_loss_scaling():
+    _, want = expected()
+    scaled = jax.grad(
+        lambda w, t: 1024 * objective(w, t, INPUTS, LABELS)[0], argnums=(0, 1)
+    )(WEIGHTS, THETA)
+    assert_close(jax.tree.map(lambda x: x / 1024, scaled), want)
+
+
+def test_closed_over_values_get_their_plain_gradient():
+    # A scalar regressor adjusts its last hidden layer; its output layer is
+    # in the loss.
+    output = jnp.asarray([1.0, -2.0, 0.5, 1.0, 3.0])
+    targets = jnp.arange(float(N))
+
+    def make_loss(output):
+        return lambda hidden: (hidden @ output - targets) ** 2
+
+    def adjusted(output):
+        hidden = INPUTS @ WEIGHTS
+        return ADJUSTER.loss(THETA, hidden, make_loss(output))[0]
+
+    def plain(output):
+        return make_loss(output)(INPUTS @ WEIGHTS).mean()
+
+    assert_close(jax.grad(adjusted)(output), jax.grad(plain)(output))
+
+
+@pytest.mark.parametrize("labels", ["integer", "float", "tree"])
+def test_labels_closed_over_or_traced(labels):
+    given = {
+        "integer": LABELS,
+        "float": jax.nn.one_hot(LABELS, D),
+        "tree": {"labels": LABELS, "smoothing": jnp.float32(0.0)},
+    }[labels]
+
+    def loss_of(logits, given):
+        if labels == "tree":
+            given = given["labels"] + 0 * given["smoothing"].astype(int)
+        if labels == "float":
+            return optax.softmax_cross_entropy(logits, given)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, given)
+
+    def step(weights, given):
+        return ADJUSTER.loss(
+            THETA, INPUTS @ weights, lambda z: loss_of(z, given)
+        )[0]
+
+    want = expected()[1][0]
+    assert_close(jax.jit(jax.grad(step))(WEIGHTS, given), want)
+    assert_close(jax.jit(jax.grad(lambda w: step(w, given)))(WEIGHTS), want)
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_a_batch_split_over_a_mesh(axis_type):
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
+    with jax.set_mesh(mesh):
+        inputs = jax.device_put(INPUTS, NamedSharding(mesh, P("data", None)))
+        labels = jax.device_put(LABELS, NamedSharding(mesh, P("data")))
+        got = jax.jit(gradients)(inputs, labels)
+    assert_close(got, expected())
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_shard_map(check_vma, convention):
+    adjuster = GradientAdjuster(
+        (4,), 0.09, convention=convention, axis_name="data"
+    )
+    alone = GradientAdjuster((4,), 0.09, convention=convention)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+
+    def step(inputs, labels):
+        (loss, metrics), grads = gradients(inputs, labels, adjuster=adjuster)
+        if not check_vma:  # As for any loss: nothing was summed by itself.
+            grads = jax.lax.pmean(grads, "data")
+        return (loss, metrics), grads
+
+    mapped = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(P("data"), P("data")),
+        out_specs=P(),
+        check_vma=check_vma,
+    )
+    got = jax.jit(mapped)(INPUTS, LABELS)
+    assert_close(got, gradients(adjuster=alone))
+
+
+def test_rows_without_a_gradient():
+    # Float labels that the softmax meets exactly.
+    logits = jnp.zeros((2, D))
+    labels = jnp.full((2, D), 1 / D).at[1].set(jax.nn.one_hot(0, D))
+
+    def loss(logits, theta):
+        return ADJUSTER.loss(
+            theta, logits, lambda z: optax.softmax_cross_entropy(z, labels)
+        )
+
+    (to_logits, to_theta), metrics = jax.grad(
+        loss, argnums=(0, 1), has_aux=True
+    )(logits, THETA)
+    chex.assert_tree_all_finite((to_logits, to_theta, metrics))
+    np.testing.assert_allclose(to_logits[0], 0.0, atol=1e-8)
+    assert np.abs(to_logits[1]).max() > 0.1
+
+
+def plain_gradient():
+    loss = lambda z: optax.softmax_cross_entropy_with_integer_labels(  # noqa: E731
+        z, LABELS
+    ).mean()
+    return jax.grad(lambda w: loss(INPUTS @ w))(WEIGHTS)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_network_without_a_direction(value):
+    theta = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), THETA)
+    (loss, metrics), (grads, to_theta) = jax.value_and_grad(
+        objective, argnums=(0, 1), has_aux=True
+    )(WEIGHTS, theta, INPUTS, LABELS)
+    assert np.isfinite(loss)
+    assert_close(grads, plain_gradient())
+    np.testing.assert_allclose(metrics["cosine"], 0.0)
+    if value == 0:
+        assert metrics["finite"]
+        chex.assert_trees_all_equal(
+            to_theta, jax.tree.map(jnp.zeros_like, to_theta)
+        )
+    else:
+        assert not metrics["finite"]
+
+
+def test_no_gradient_flows_through_the_metrics():
+    slope = jax.grad(
+        lambda w: sum(
+            jnp.float32(value)
+            for value in objective(w, THETA, INPUTS, LABELS)[1].values()
+        )
+    )(WEIGHTS)
+    np.testing.assert_array_equal(slope, 0.0)
