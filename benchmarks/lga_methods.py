@@ -66,6 +66,12 @@ READINGS = {
         {"log_base": math.e, "upper_bound": "first_value"},
         per_step=True,
     ),
+    "lga-per-step-log10": Reading(
+        "LGA with the status at every step and the first batch's loss as the"
+        " upper bound",
+        {"upper_bound": "first_value"},
+        per_step=True,
+    ),
     "lga-ceiling": Reading(
         "LGA with the lower bound 0, no upper bound and no decay, which is not"
         " the paper's but the most that its term can do",

@@ -79,9 +79,15 @@ STUDY = image_study(
             variants=["lr 0.001"],
             methods=_pairs(("sgd",)),
         ),
-        "small": Preset(COMMON, seeds=3, methods=_pairs(SMALL)),
+        # Minutes a run, and hours for all of them on a CPU.
+        "small": Preset(
+            COMMON, seeds=3, methods=_pairs(SMALL), accelerator=True
+        ),
         "paper": Preset(
-            COMMON, seeds=5, methods=_pairs(tuple(lga_methods.OPTIMIZERS))
+            COMMON,
+            seeds=5,
+            methods=_pairs(tuple(lga_methods.OPTIMIZERS)),
+            accelerator=True,
         ),
     },
     paper=Paper(
