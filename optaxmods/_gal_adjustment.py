@@ -91,11 +91,9 @@ def adjust(
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
     v, pullback = jax.vjp(lambda t: network(t, batch.z), theta)  # Eq. 3
-    unit, per_length = _direction(v.astype(batch.z.dtype), rule.eps)
-    tilde = rule.magnitude * vanilla.norm * unit  # Eq. 4
-    g = vanilla.gradient + tilde  # Eq. 5
+    turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
     scale = _step_scale(rule, batch, tentative_step)
-    delta = scale * g
+    delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
     r, slope = _remainder(rule, loss_fn, batch.z, vanilla, delta)
     descent = _dot(vanilla.gradient, delta)
     # l(z - delta) - l(z) without its cancellation.
@@ -105,24 +103,21 @@ def adjust(
         r = r - descent + descent / batch.count
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
     size_of_r, weight = _absolute_mean(rule, batch, r)
-    # The chain rule from r to v; Eq. 4 turns v, and never stretches it.
-    pull = weight[..., None] * slope * scale * rule.magnitude * vanilla.norm
-    turn = pull - unit * _dot(unit, pull)[..., None]
-    (theta_gradient,) = pullback((turn * per_length).astype(v.dtype))
+    to_v = turn.slope_in_v(weight[..., None] * scale, slope)
+    (theta_gradient,) = pullback(to_v.astype(v.dtype))
     theta_gradient = jax.tree.map(
         functools.partial(_over_shards, rule), theta_gradient
     )
-    cotangent = jnp.where(
-        accepted[..., None], batch.share[..., None] * tilde, 0
-    )
-    cosines = _dot(unit, vanilla.gradient / _or_one(vanilla.norm))
+    share = jnp.where(accepted, batch.share, 0)
     metrics = {
-        "acceptance": total(rule, batch.share * accepted),
+        "acceptance": total(rule, share),
         "remainder": size_of_r,
-        "cosine": total(rule, batch.share * cosines),
+        "cosine": total(rule, batch.share * turn.cosine),
         "finite": all_finite(theta_gradient),
     }
-    return jax.lax.stop_gradient(Adjustment(cotangent, theta_gradient, metrics))
+    return jax.lax.stop_gradient(
+        Adjustment(turn.tilde(share[..., None]), theta_gradient, metrics)
+    )
 
 
 def share_improved(
@@ -137,7 +132,7 @@ def share_improved(
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
     v = network(theta, batch.z).astype(batch.z.dtype)
-    unit, _ = _direction(v, rule.eps)
+    turn = _turn(rule, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
 
     def change(direction: jax.Array) -> jax.Array:
@@ -145,7 +140,7 @@ def share_improved(
         r, _ = _remainder(rule, loss_fn, batch.z, vanilla, delta)
         return r - _dot(vanilla.gradient, delta)
 
-    adjusted = vanilla.gradient + rule.magnitude * vanilla.norm * unit
+    adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
     return jax.lax.stop_gradient(total(rule, batch.share * improved))
 
@@ -178,14 +173,39 @@ def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
     return Vanilla(losses, gradient, _norm(gradient))
 
 
-def _direction(
-    v: jax.Array, eps: jax.typing.ArrayLike
-) -> tuple[jax.Array, jax.Array]:
-    """Returns v / ||v|| and 1 / ||v||, 0 where v is too small or no number."""
-    norm = _norm(v)
-    usable = (norm > eps) & jnp.isfinite(norm)
-    norm = jnp.where(usable, norm, 1)
-    return jnp.where(usable, v / norm, 0), jnp.where(usable, 1 / norm, 0)
+class _Turn(NamedTuple):
+    """Eq. 4, as a number for each example on its v.
+
+    v / ||v|| never stands by itself: features may be the logits of a large
+    vocabulary, and an array more of them is memory.
+    """
+
+    v: jax.Array  # [..., d]
+    per_length: jax.Array  # [..., 1]; 1 / ||v||, or 0.
+    strength: jax.Array  # [..., 1]; alpha ||dl/dz||.
+    cosine: jax.Array  # [...]; between v and dl/dz.
+
+    def tilde(self, factor: jax.typing.ArrayLike = 1) -> jax.Array:
+        """Eq. 4 times a factor for each example."""
+        size = factor * self.strength * self.per_length
+        # Not size * v: v may be no number there.
+        return jnp.where(size == 0, 0, size * self.v)
+
+    def slope_in_v(self, factor: jax.Array, slope: jax.Array) -> jax.Array:
+        """From a slope in factor * v~ to one in v: v turns, its length not."""
+        size = factor * self.strength * self.per_length
+        along = _dot(self.v, slope)[..., None] * self.per_length**2
+        return jnp.where(size == 0, 0, size * (slope - along * self.v))
+
+
+def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
+    length = _norm(v)
+    usable = (length > rule.eps) & jnp.isfinite(length)
+    per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
+    strength = jnp.asarray(rule.magnitude) * vanilla.norm
+    products = jnp.where(usable[..., 0], _dot(v, vanilla.gradient), 0)
+    cosine = products * per_length[..., 0] / _or_one(vanilla.norm[..., 0])
+    return _Turn(v, per_length, strength, cosine)
 
 
 def _norm(vectors: jax.Array) -> jax.Array:

@@ -1,0 +1,233 @@
+"""What GAL adds to a training step, in time and in memory.
+
+``python -m benchmarks.gal_cost`` times, in one process, whole jitted training
+steps of a perceptron with donated parameters and state: plain, with GAL in the
+loss, and with GAL inside ``update``. Each round runs every contender once, in a
+new random order; a ratio is that of medians, and the plain step runs twice to
+show the noise. The memory is what XLA reserves beside arguments and results for
+one gradient of a language model's last layer, in units of its logits.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+import importlib.metadata
+import itertools
+import pathlib
+import random
+import statistics
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks import cells
+from optaxmods import GradientAdjuster, adjuster_params, gal
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+SIZES = (784, 512, 512, 100)
+BATCH = 256
+# Batch, tokens, vocabulary; the model's width.
+LOGITS, WIDTH = (8, 256, 8192), 64
+LIMITS = {"loss": 1.3, "direct": 1.8}
+ROUNDS, STEPS = 41, 10
+Step = Callable[..., Any]
+
+
+def _features(params: list[jax.Array], x: jax.Array) -> jax.Array:
+    for kernel in params[:-1]:
+        x = jax.nn.relu(x @ kernel)
+    return x @ params[-1]
+
+
+def make_steps() -> dict[str, tuple[optax.GradientTransformation, Step]]:
+    """Returns every contender's optimizer and training step."""
+    adjuster = GradientAdjuster()
+    plain = optax.adam(1e-3)
+    with_gal = optax.chain(gal(adjuster, SIZES[-1]), optax.adam(1e-3))
+
+    def losses_of(labels: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        return lambda z: optax.softmax_cross_entropy_with_integer_labels(
+            z, labels
+        )
+
+    def plain_loss(params, x, labels):
+        return losses_of(labels)(_features(params, x)).mean()
+
+    def plain_step(params, state, x, labels):
+        grads = jax.grad(plain_loss)(params, x, labels)
+        updates, state = plain.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    def loss_step(params, state, x, labels):
+        def objective(params, theta):
+            z = _features(params, x)
+            return adjuster.loss(theta, z, losses_of(labels))[0]
+
+        grads, taught = jax.grad(objective, argnums=(0, 1))(
+            params, adjuster_params(state)
+        )
+        updates, state = with_gal.update(
+            grads, state, params, adjuster_grads=taught
+        )
+        return optax.apply_updates(params, updates), state
+
+    def direct_step(params, state, x, labels):
+        grads = jax.grad(plain_loss)(params, x, labels)
+        z, pullback = jax.vjp(lambda params: _features(params, x), params)
+        updates, state = with_gal.update(
+            grads,
+            state,
+            params,
+            features=z,
+            loss_fn=losses_of(labels),
+            pullback=pullback,
+        )
+        return optax.apply_updates(params, updates), state
+
+    return {
+        "plain": (plain, plain_step),
+        "plain again": (plain, plain_step),
+        "loss": (with_gal, loss_step),
+        "direct": (with_gal, direct_step),
+    }
+
+
+def time_steps(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds a step of every contender, one number a round."""
+    keys = jax.random.split(jax.random.key(0), len(SIZES))
+    params = [
+        jax.random.normal(key, shape) / shape[0] ** 0.5
+        for key, shape in zip(keys[1:], itertools.pairwise(SIZES), strict=True)
+    ]
+    x = jax.random.normal(keys[0], (BATCH, SIZES[0]))
+    labels = jnp.arange(BATCH) % SIZES[-1]
+    contenders = {
+        name: (tx, jax.jit(step, donate_argnums=(0, 1)))
+        for name, (tx, step) in make_steps().items()
+    }
+    order = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name in order.sample(list(contenders), len(contenders)):
+            tx, step = contenders[name]
+            carry = (jax.tree.map(jnp.copy, params), tx.init(params))
+            carry = jax.block_until_ready(step(*carry, x, labels))
+            begin = time.perf_counter()
+            for _ in range(STEPS):
+                carry = step(*carry, x, labels)
+            jax.block_until_ready(carry)
+            if number:  # The first one compiles.
+                elapsed = time.perf_counter() - begin
+                times[name].append(round(1e3 * elapsed / STEPS, 4))
+    return times
+
+
+def reserved() -> dict[str, float]:
+    """Temporary memory of one gradient, in units of the logits."""
+    vocabulary = LOGITS[-1]
+    adjuster = GradientAdjuster()
+    array = jax.ShapeDtypeStruct
+    arguments = (
+        array((WIDTH, vocabulary), jnp.float32),
+        jax.eval_shape(
+            lambda key: adjuster.init(key, vocabulary), jax.random.key(0)
+        ),
+        array((*LOGITS[:-1], WIDTH), jnp.float32),
+        array(LOGITS[:-1], jnp.int32),
+    )
+
+    def objective(kernel, theta, hidden, labels, *, with_gal):
+        def loss_fn(z):
+            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
+
+        logits = hidden @ kernel
+        if with_gal:
+            return adjuster.loss(theta, logits, loss_fn)[0]
+        return loss_fn(logits).mean()
+
+    def units(with_gal: bool) -> float:
+        grad = jax.grad(objective, argnums=(0, 1, 2))
+        compiled = jax.jit(grad, static_argnames="with_gal").lower(
+            *arguments, with_gal=with_gal
+        )
+        memory: Any = compiled.compile().memory_analysis()
+        logits = 4 * LOGITS[0] * LOGITS[1] * LOGITS[2]
+        return round(memory.temp_size_in_bytes / logits, 2)
+
+    return {"plain": units(False), "loss": units(True)}
+
+
+def to_markdown(result: Mapping[str, Any]) -> str:
+    times, memory = result["milliseconds"], result["logits_reserved"]
+    plain = statistics.median(times["plain"] + times["plain again"])
+    lines = [
+        "# Cost of GAL in a training step",
+        "",
+        f"Made by `{result['command']}` on {result['device']['cpu_cores']}"
+        f" cores of {result['device']['kind']}, jax {result['jax']}. A"
+        f" perceptron {'-'.join(map(str, SIZES))} at batch size {BATCH}, Adam,"
+        " float32, the default adjuster; medians of"
+        f" {len(times['plain'])} interleaved rounds, in brackets the ratio's"
+        " quartiles. *Plain again* shows the noise.",
+        "",
+        "| step | ms | ratio to plain | limit |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, mine in times.items():
+        low, middle, high = statistics.quantiles(mine, n=4)
+        lines.append(
+            f"| {name} | {middle:.2f} | {middle / plain:.2f}"
+            f" ({low / plain:.2f} to {high / plain:.2f})"
+            f" | {LIMITS.get(name, '')} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"One gradient of token logits {'x'.join(map(str, LOGITS))} in"
+            f" float32 reserves {memory['plain']:.1f} times the logits' memory"
+            f" without GAL and {memory['loss']:.1f} times with it, as XLA's CPU"
+            " backend compiles it. GPUs and TPUs have not been measured.",
+            "",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gal_cost", description=__doc__
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=RESULTS,
+        help="folder for gal_cost.json and .md (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help="rounds, 2 or more (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    result = {
+        "command": ".venv/bin/python -m benchmarks.gal_cost",
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+        "device": cells.device(),
+        "logits_reserved": reserved(),
+        "milliseconds": time_steps(options.rounds),
+    }
+    path = options.out / "gal_cost.json"
+    markdown = to_markdown(result)
+    cells.write_atomically(path, cells.to_json(result))
+    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
+    print(markdown)
+
+
+if __name__ == "__main__":
+    main()
