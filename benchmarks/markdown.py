@@ -1,6 +1,6 @@
 """A run's page and the overview of all studies, as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import math
 from typing import Any
 
@@ -8,7 +8,7 @@ from benchmarks import study as studies
 from benchmarks import verdicts
 from benchmarks.statistics import Effect
 from benchmarks.study import Metric, Paper, Preset, Study
-from benchmarks.verdicts import Result, Row
+from benchmarks.verdicts import Comparison, Result, Row
 
 PROGRAM = ".venv/bin/python -m benchmarks"
 OVERVIEW = "# Results of the studies"
@@ -17,6 +17,7 @@ PICTURES = {
     "curves": "The curves, mean and range over the seeds",
     "effects": "Each method minus its baseline, with 95 % intervals",
 }
+MINUS = "minus baseline [95 % interval]"
 SMOKE = "A smoke run: it shows only that the program runs."
 
 
@@ -60,7 +61,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
                 f"[{name}]({path})",
                 result["preset"],
                 study.question,
-                verdicts.sentence(study, result),
+                ". ".join(verdicts.sentences(study, result)),
             )
             for path, result in pages.items()
         ]
@@ -70,8 +71,8 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
     words = "; ".join(f"*{w}*: {m}" for w, m in verdicts.WORDS.items())
     parts = [
         OVERVIEW,
-        "A verdict is on a study's first metric, from tests that are paired"
-        " over seeds, two-sided t, with Holm's correction over all"
+        "Verdicts on every metric of a study, from tests that are paired over"
+        " seeds, two-sided t, with Holm's correction over all metrics and"
         f" comparisons of the run. {words}.",
         _table(["study", "preset", "question", "verdict"], rows),
         f"Written by `{PROGRAM} report --out` with this folder.",
@@ -82,7 +83,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
 def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
     """Returns what has to be known to read the table."""
     rows = verdicts.rows(study, result)
-    tests = sum(math.isfinite(row.p) for row in rows)
+    tests = verdicts.count_tests(rows)
     lines = [study.question] if with_question else []
     lines.append(
         "Mean ± standard deviation over the seeds, - where one diverged or none"
@@ -90,10 +91,10 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
     )
     if verdicts.is_compared(rows):
         lines.append(
-            "Intervals are not corrected. Verdicts are on"
-            f" {study.metrics[0].label}: tests paired over the seeds that a"
-            " method and its baseline both have, two-sided t, Holm's correction"
-            f" over {tests} {'test' if tests == 1 else 'tests'}."
+            "Every metric is tested: paired over the seeds that a method and"
+            " its baseline both have, two-sided t, with Holm's correction over"
+            f" {_count(tests, 'test')}, those of all metrics and comparisons"
+            " here. Intervals are not corrected."
         )
     if result["preset"] == "smoke":
         lines.append(SMOKE)
@@ -146,44 +147,78 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 def _tables(study: Study, result: Result) -> list[str]:
     rows = verdicts.rows(study, result)
-    compared = verdicts.is_compared(rows)
-    # Where nothing is compared, a word is left only for what was not run.
-    judged = any(row.verdict != verdicts.ALONE for row in rows)
-    header = ["method", "seeds"]
-    header += [metric.label for metric in study.metrics]
-    header.append("diverged")
-    if compared:
-        label = study.metrics[0].label
-        header += [f"{label}: minus baseline [95 % interval]", "p (Holm)"]
-    if judged:
-        header.append("verdict")
     parts = []
     for variant in dict.fromkeys(row.variant for row in rows):
         if variant:
             settings = _listed(study.variants.get(variant, {}))
             parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
-        lines = [
-            _line(study, row, compared, judged)
-            for row in rows
-            if row.variant == variant
-        ]
-        numbers = len(header) - 1 - judged
-        parts.append(_table(header, lines, numbers))
+        here = [row for row in rows if row.variant == variant]
+        # Where nothing is compared, a word is left only for what was not run.
+        judged = any(row.verdict != verdicts.ALONE for row in rows)
+        compared = verdicts.is_compared(rows)
+        parts.append(_first_table(study, here, compared, judged))
+        parts += _other_metrics(study, here)
     return parts
 
 
-def _line(study: Study, row: Row, compared: bool, judged: bool) -> list[str]:
-    line = [row.method, str(row.seeds), *means(study, row), str(row.diverged)]
+def _first_table(
+    study: Study, rows: Sequence[Row], compared: bool, judged: bool
+) -> str:
+    """Returns what was measured, and the comparisons in the first metric."""
+    labels = [metric.label for metric in study.metrics]
+    header = ["method", "seeds", *labels, "diverged"]
     if compared:
-        effect = _difference(study.metrics[0], row.effect, row.seeds)
-        line += [effect, _p(row.p)]
+        header += [f"{labels[0]}: {MINUS}", "p (Holm)"]
+    numbers = range(1, len(header))
     if judged:
-        line.append(row.verdict)
-    return line
+        header.append("verdict")
+    lines = []
+    for row in rows:
+        line = [row.method, str(row.seeds), *means(study, row)]
+        line.append(str(row.diverged))
+        if row.comparisons:
+            line += _compared(row, row.comparisons[0])
+        elif compared:
+            line += [NONE, NONE]
+        if judged:
+            line.append(_marked(row, 0))
+        lines.append(line)
+    return _table(header, lines, numbers)
 
 
-def _difference(metric: Metric, effect: Effect | None, seeds: int) -> str:
-    if effect is None or not math.isfinite(effect.mean):
+def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
+    """Returns the comparisons in all metrics but the first."""
+    header = ["metric", "method", MINUS, "p (Holm)", "verdict"]
+    lines = [
+        [
+            metric.label,
+            row.method,
+            *_compared(row, row.comparisons[index]),
+            _marked(row, index),
+        ]
+        for index, metric in enumerate(study.metrics)
+        for row in rows
+        if index > 0 and row.comparisons and row.seeds
+    ]
+    return [_table(header, lines, right=(2, 3))] if lines else []
+
+
+def _compared(row: Row, comparison: Comparison) -> list[str]:
+    metric, effect, p, _ = comparison
+    return [_difference(metric, effect, row.seeds), _p(p)]
+
+
+def _marked(row: Row, index: int) -> str:
+    """Returns a verdict, bold where there is a difference."""
+    if not row.comparisons:
+        return row.state
+    comparison = row.comparisons[index]
+    mark = "**" if comparison.is_found else ""
+    return f"{mark}{comparison.verdict}{mark}"
+
+
+def _difference(metric: Metric, effect: Effect, seeds: int) -> str:
+    if not math.isfinite(effect.mean):
         return NONE
     digits = metric.digits
     text = f"{metric.factor * effect.mean:+z.{digits}f}"
@@ -191,8 +226,12 @@ def _difference(metric: Metric, effect: Effect | None, seeds: int) -> str:
         low, high = metric.factor * effect.low, metric.factor * effect.high
         text += f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
     if effect.pairs != seeds:
-        text += f", {effect.pairs} {'pair' if effect.pairs == 1 else 'pairs'}"
+        text += f", {_count(effect.pairs, 'pair')}"
     return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _p(p: float) -> str:
@@ -309,12 +348,13 @@ def _option(name: str, values: Sequence[str]) -> str:
 
 
 def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
 ) -> str:
-    """Returns a table whose columns 1 to ``numbers`` are set right."""
+    """Returns a table some of whose columns are set right."""
     rules = [
-        "---:" if 1 <= column <= numbers else "---"
-        for column in range(len(header))
+        "---:" if column in right else "---" for column in range(len(header))
     ]
     return "\n".join(
         f"| {' | '.join(_cell(text) for text in row)} |"

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import verdicts
 from benchmarks.study import Curve, Study
-from benchmarks.verdicts import Result, Row
+from benchmarks.verdicts import Comparison, Result, Row
 
 DOTS_PER_INCH = 110
 PANELS_IN_A_ROW = 3
@@ -104,40 +104,44 @@ def curves(study: Study, result: Result) -> bytes:
 
 
 def effects(study: Study, result: Result) -> bytes | None:
-    """Draws each method's effect; None where none has a baseline."""
+    """Draws each method's effects; None where none has a baseline.
+
+    A row of panels is a variant, and a column is a metric.
+    """
     rows = [
         row
         for row in verdicts.rows(study, result)
-        if row.effect is not None and row.seeds
+        if row.comparisons and row.seeds
     ]
-    if not any(row.effect and math.isfinite(row.effect.mean) for row in rows):
+    if not any(
+        math.isfinite(comparison.effect.mean)
+        for row in rows
+        for comparison in row.comparisons
+    ):
         return None
     variants = list(dict.fromkeys(row.variant for row in rows))
     names = list(dict.fromkeys(row.method for row in rows))
-    columns = min(PANELS_IN_A_ROW, len(variants))
-    lines = -(-len(variants) // columns)
+    shape = len(variants), len(study.metrics)
     figure = Figure(
-        figsize=(3.2 * columns + 3.4, (0.34 * len(names) + 0.8) * lines + 1.3),
+        figsize=(
+            2.7 * shape[1] + 2.6,
+            (0.27 * len(names) + 0.7) * shape[0] + 1.3,
+        ),
         layout=_layout(),
     )
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    grid = figure.subplots(*shape, sharey=True, squeeze=False)
     looks = _looks(study, names)
-    for axes, variant in zip(grid.flat, variants, strict=False):
+    for line, variant in zip(grid, variants, strict=True):
         here = {row.method: row for row in rows if row.variant == variant}
-        _draw_effects(axes, study, names, here, looks)
-        axes.set_title(variant, loc="left", fontsize=9, fontweight="bold")
-    for axes in grid.flat[len(variants) :]:
-        axes.set_visible(False)
-    metric = study.metrics[0]
-    better = (
-        "right is better →" if metric.larger_is_better else "← left is better"
-    )
-    figure.supxlabel(
-        f"{metric.label}, method minus baseline ({better})", fontsize=10
-    )
+        for index, axes in enumerate(line):
+            _draw_effects(axes, study, index, names, here, looks)
+        line[0].set_title(variant, loc="left", fontsize=9, fontweight="bold")
+    for axes, metric in zip(grid[-1], study.metrics, strict=True):
+        side = "right" if metric.larger_is_better else "left"
+        axes.set_xlabel(f"{metric.label}\n({side} is better)", fontsize=9)
     figure.suptitle(
-        f"{study.title}\nmean over seeds and its 95 % interval, filled where"
-        f" p < {verdicts.SIGNIFICANT:g} after Holm",
+        f"{study.title}\nmethod minus baseline, mean over seeds and its 95 %"
+        f" interval,\nfilled where p < {verdicts.SIGNIFICANT:g} after Holm",
         fontsize=11,
     )
     return to_png(figure)
@@ -280,45 +284,34 @@ def _left_out(places: Mapping[tuple[str, str], verdicts.Cells]) -> str:
 def _draw_effects(
     axes: Axes,
     study: Study,
+    index: int,
     names: Sequence[str],
     rows: Mapping[str, Row],
     looks: Mapping[str, dict[str, Any]],
 ) -> None:
-    factor = study.metrics[0].factor
+    """Draws the comparisons of a variant's rows in one metric."""
     axes.axvline(0, color="black", linewidth=0.8)
     for place, name in enumerate(names):
-        row = rows.get(name)
-        effect = row.effect if row else None
-        if row is None or effect is None or not math.isfinite(effect.mean):
-            axes.annotate(
-                row.verdict if row else "not run",
-                (0.5, place),
-                xycoords=axes.get_yaxis_transform(),
-                ha="center",
-                va="center",
-                fontsize=SMALL,
-                color="#555555",
-                backgroundcolor="white",
-            )
+        comparison = rows[name].comparisons[index] if name in rows else None
+        if comparison and math.isfinite(comparison.effect.mean):
+            _draw_effect(axes, place, comparison, looks[name]["color"])
             continue
-        color = looks[name]["color"]
-        if math.isfinite(effect.low):
-            ends = [factor * effect.low, factor * effect.high]
-            axes.plot(ends, [place, place], color=color, linewidth=1.8)
-        significant = row.p < verdicts.SIGNIFICANT
-        axes.plot(
-            factor * effect.mean,
-            place,
-            marker="o",
-            markersize=7,
-            color=color,
-            markerfacecolor=color if significant else "white",
+        axes.annotate(
+            comparison.verdict if comparison else "not run",
+            (0.5, place),
+            xycoords=axes.get_yaxis_transform(),
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+            color="#555555",
+            backgroundcolor="white",
         )
+    baselines = [verdicts.method(study, name).baseline for name in names]
     axes.set_yticks(
         range(len(names)),
         [
-            f"{name} vs. {verdicts.method(study, name).baseline}"
-            for name in names
+            f"{name} vs. {baseline}"
+            for name, baseline in zip(names, baselines, strict=True)
         ],
         fontsize=SMALL,
     )
@@ -329,3 +322,20 @@ def _draw_effects(
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_effect(
+    axes: Axes, place: int, comparison: Comparison, color: str
+) -> None:
+    factor, effect = comparison.metric.factor, comparison.effect
+    if math.isfinite(effect.low):
+        ends = [factor * effect.low, factor * effect.high]
+        axes.plot(ends, [place, place], color=color, linewidth=1.8)
+    axes.plot(
+        factor * effect.mean,
+        place,
+        marker="o",
+        markersize=6,
+        color=color,
+        markerfacecolor=color if comparison.is_found else "white",
+    )

@@ -111,12 +111,11 @@ def print_table(result: Result) -> None:
         table.add_column("method", no_wrap=True)
         for metric in found.metrics:
             table.add_column(metric.label, justify="right", no_wrap=True)
-        table.add_column("verdict")
         for row in rows:
             if row.variant == variant:
-                means = markdown.means(found, row)
-                table.add_row(row.method, *means, row.verdict)
+                table.add_row(row.method, *markdown.means(found, row))
         console.print(table)
+    console.print("\n".join(verdicts.sentences(found, result)))
     console.print(markdown.caption(found, result))
 
 

@@ -17,7 +17,10 @@ Settings = Mapping[str, Any]  # JSON values.
 
 
 class Metric(NamedTuple):
-    """One number of a finished run; the first of a study's is tested."""
+    """One number of a finished run.
+
+    All of a study's are tested; the paper's claim is about the first.
+    """
 
     key: str  # Of Outcome.final.
     label: str

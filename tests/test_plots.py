@@ -6,6 +6,7 @@ from made_up import STUDY, result_of
 import pytest
 
 from benchmarks import plots
+from benchmarks.study import Metric
 
 NAN = math.nan
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,6 +31,8 @@ def test_anything_can_be_plotted(case, log):
     changed = ONE._replace(curves=[curve._replace(log=log)])
     result = result_of(PLOTTED[case])
     assert plots.curves(changed, result).startswith(PNG)
+    unmeasured = Metric("loss", "loss", False)
+    changed = changed._replace(metrics=[*STUDY.metrics, unmeasured])
     effects = plots.effects(changed, result)
     assert effects is None or effects.startswith(PNG)
     assert (effects is None) == (case in ("gone", "zeros", "diverged"))
