@@ -1,23 +1,19 @@
 """A run's page and the overview of all studies, as Markdown."""
 
-from collections.abc import Collection, Mapping, Sequence
-import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import study as studies
-from benchmarks import verdicts
-from benchmarks.statistics import Effect
-from benchmarks.study import Metric, Paper, Preset, Study
-from benchmarks.verdicts import Comparison, Result, Row
+from benchmarks import tables, verdicts
+from benchmarks.study import Paper, Preset, Study
+from benchmarks.verdicts import Result
 
 PROGRAM = ".venv/bin/python -m benchmarks"
 OVERVIEW = "# Results of the studies"
-NONE = "-"
 PICTURES = {
     "curves": "The curves, mean and range over the seeds",
     "effects": "Each method minus its baseline, with 95 % intervals",
 }
-MINUS = "minus baseline [95 % interval]"
 SMOKE = "A smoke run: it shows only that the program runs."
 
 
@@ -28,7 +24,7 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
         study.question,
         _setting(study, result),
         "## Ours",
-        *_tables(study, result),
+        *tables.of_run(study, result),
         caption(study, result, with_question=False),
     ]
     if verdicts.is_compared(verdicts.rows(study, result)):
@@ -67,14 +63,14 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
         ]
         if not pages:
             why = verdicts.why_never_run(study, at_hand)
-            rows.append((name, NONE, study.question, why))
+            rows.append((name, tables.NONE, study.question, why))
     words = "; ".join(f"*{w}*: {m}" for w, m in verdicts.WORDS.items())
     parts = [
         OVERVIEW,
         "Verdicts on every metric of a study, from tests that are paired over"
         " seeds, two-sided t, with Holm's correction over all metrics and"
         f" comparisons of the run. {words}.",
-        _table(["study", "preset", "question", "verdict"], rows),
+        tables.markdown(["study", "preset", "question", "verdict"], rows),
         f"Written by `{PROGRAM} report --out` with this folder.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -93,34 +89,17 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
         lines.append(
             "Every metric is tested: paired over the seeds that a method and"
             " its baseline both have, two-sided t, with Holm's correction over"
-            f" {_count(tests, 'test')}, those of all metrics and comparisons"
-            " here. Intervals are not corrected."
+            f" {tables.count(tests, 'test')}, those of all metrics and"
+            " comparisons here. Intervals are not corrected."
         )
     if result["preset"] == "smoke":
         lines.append(SMOKE)
     return " ".join(lines)
 
 
-def means(study: Study, row: Row) -> list[str]:
-    """Returns a row's metrics, as mean ± deviation."""
-    return [
-        _mean(metric, summary)
-        for metric, summary in zip(study.metrics, row.summaries, strict=True)
-    ]
-
-
-def _mean(metric: Metric, summary: Any) -> str:
-    if not math.isfinite(summary.mean):
-        return NONE
-    mean = f"{metric.factor * summary.mean:.{metric.digits}f}"
-    if not math.isfinite(summary.std):
-        return mean
-    return f"{mean} ± {metric.factor * summary.std:.{metric.digits}f}"
-
-
 def _setting(study: Study, result: Result) -> str:
     shared = result["configuration"]
-    settings = _listed(shared["settings"])
+    settings = tables.listed(shared["settings"])
     lines = [
         f"- Data: {shared['data']['description']}",
         f"- Model: `{shared['model']}`",
@@ -131,113 +110,11 @@ def _setting(study: Study, result: Result) -> str:
     if shared["settings"] != planned:
         lines.append(
             f"- Not the preset's own settings, which are: "
-            f"{_listed(planned) or 'no more'}"
+            f"{tables.listed(planned) or 'no more'}"
         )
     if result["preset"] == "smoke":
         lines.append(f"- {SMOKE}")
     return "\n".join(lines)
-
-
-def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key.replace('_', ' ')} {'all' if value is None else value}"
-        for key, value in settings.items()
-    )
-
-
-def _tables(study: Study, result: Result) -> list[str]:
-    rows = verdicts.rows(study, result)
-    parts = []
-    for variant in dict.fromkeys(row.variant for row in rows):
-        if variant:
-            settings = _listed(study.variants.get(variant, {}))
-            parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
-        here = [row for row in rows if row.variant == variant]
-        # Where nothing is compared, a word is left only for what was not run.
-        judged = any(row.verdict != verdicts.ALONE for row in rows)
-        compared = verdicts.is_compared(rows)
-        parts.append(_first_table(study, here, compared, judged))
-        parts += _other_metrics(study, here)
-    return parts
-
-
-def _first_table(
-    study: Study, rows: Sequence[Row], compared: bool, judged: bool
-) -> str:
-    """Returns what was measured, and the comparisons in the first metric."""
-    labels = [metric.label for metric in study.metrics]
-    header = ["method", "seeds", *labels, "diverged"]
-    if compared:
-        header += [f"{labels[0]}: {MINUS}", "p (Holm)"]
-    numbers = range(1, len(header))
-    if judged:
-        header.append("verdict")
-    lines = []
-    for row in rows:
-        line = [row.method, str(row.seeds), *means(study, row)]
-        line.append(str(row.diverged))
-        if row.comparisons:
-            line += _compared(row, row.comparisons[0])
-        elif compared:
-            line += [NONE, NONE]
-        if judged:
-            line.append(_marked(row, 0))
-        lines.append(line)
-    return _table(header, lines, numbers)
-
-
-def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
-    """Returns the comparisons in all metrics but the first."""
-    header = ["metric", "method", MINUS, "p (Holm)", "verdict"]
-    lines = [
-        [
-            metric.label,
-            row.method,
-            *_compared(row, row.comparisons[index]),
-            _marked(row, index),
-        ]
-        for index, metric in enumerate(study.metrics)
-        for row in rows
-        if index > 0 and row.comparisons and row.seeds
-    ]
-    return [_table(header, lines, right=(2, 3))] if lines else []
-
-
-def _compared(row: Row, comparison: Comparison) -> list[str]:
-    metric, effect, p, _ = comparison
-    return [_difference(metric, effect, row.seeds), _p(p)]
-
-
-def _marked(row: Row, index: int) -> str:
-    """Returns a verdict, bold where there is a difference."""
-    if not row.comparisons:
-        return row.state
-    comparison = row.comparisons[index]
-    mark = "**" if comparison.is_found else ""
-    return f"{mark}{comparison.verdict}{mark}"
-
-
-def _difference(metric: Metric, effect: Effect, seeds: int) -> str:
-    if not math.isfinite(effect.mean):
-        return NONE
-    digits = metric.digits
-    text = f"{metric.factor * effect.mean:+z.{digits}f}"
-    if math.isfinite(effect.low):
-        low, high = metric.factor * effect.low, metric.factor * effect.high
-        text += f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
-    if effect.pairs != seeds:
-        text += f", {_count(effect.pairs, 'pair')}"
-    return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _p(p: float) -> str:
-    if not math.isfinite(p):
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _methods(study: Study, result: Result) -> str:
@@ -265,7 +142,7 @@ def _paper(paper: Paper) -> list[str]:
     return [
         "## The paper's",
         f"{paper.source}.",
-        _table(paper.header, paper.rows),
+        tables.markdown(paper.header, paper.rows),
         paper.remark,
     ]
 
@@ -345,22 +222,3 @@ def _chosen(
 
 def _option(name: str, values: Sequence[str]) -> str:
     return f" --{name} '{','.join(values)}'"
-
-
-def _table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    right: Collection[int] = (),
-) -> str:
-    """Returns a table some of whose columns are set right."""
-    rules = [
-        "---:" if column in right else "---" for column in range(len(header))
-    ]
-    return "\n".join(
-        f"| {' | '.join(_cell(text) for text in row)} |"
-        for row in [header, rules, *rows]
-    )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, markdown, plots, runner, study, verdicts
+from benchmarks import cells, markdown, plots, runner, study, tables, verdicts
 from benchmarks.study import Study
 from benchmarks.verdicts import Result
 
@@ -113,7 +113,7 @@ def print_table(result: Result) -> None:
             table.add_column(metric.label, justify="right", no_wrap=True)
         for row in rows:
             if row.variant == variant:
-                table.add_row(row.method, *markdown.means(found, row))
+                table.add_row(row.method, *tables.means(found, row))
         console.print(table)
     console.print("\n".join(verdicts.sentences(found, result)))
     console.print(markdown.caption(found, result))

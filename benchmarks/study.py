@@ -97,6 +97,8 @@ class Study(NamedTuple):
     run: Callable[[Job], Sequence[Outcome]]
     # Settings that are compared side by side, such as learning rates.
     variants: Mapping[str, Settings] = {"": {}}
+    # Those of the variants' settings that a user would tune.
+    tuned: Sequence[str] = ("learning_rate",)
     paper: Paper | None = None
     # Returns more pictures: file name's ending -> PNG, from (result).
     pictures: Callable[[Mapping[str, Any]], Mapping[str, bytes]] | None = None

@@ -120,6 +120,29 @@ def rows(study: Study, result: Result) -> list[Row]:
     return found
 
 
+def best_rows(study: Study, rows: Iterable[Row]) -> list[Row]:
+    """Returns each method's best variant, by the first metric.
+
+    None where no choice was to be made: of one variant, and of those that are
+    not a user's to choose, such as the noise.
+    """
+    sign = 1 if study.metrics[0].larger_is_better else -1
+    by_method: dict[str, list[Row]] = {}
+    for row in rows:
+        if math.isfinite(row.summaries[0].mean):
+            by_method.setdefault(row.method, []).append(row)
+    measured = {row.variant for mine in by_method.values() for row in mine}
+    settings = {
+        key for name in measured for key in study.variants.get(name, {"": None})
+    }
+    if len(measured) < 2 or not settings <= {*study.tuned}:
+        return []
+    return [
+        max(mine, key=lambda row: sign * row.summaries[0].mean)
+        for mine in by_method.values()
+    ]
+
+
 def count_tests(rows: Iterable[Row]) -> int:
     """Returns how many tests Holm's family has."""
     return sum(math.isfinite(c.p) for row in rows for c in row.comparisons)

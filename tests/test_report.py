@@ -265,6 +265,48 @@ def test_the_page_has_the_numbers():
     assert "Not the preset's" not in page
 
 
+def best_settings_of(changed, result):
+    _, _, text = markdown.page(changed, result, []).partition("### Best")
+    text = text.partition("Mean ± standard")[0]
+    return [x for x in text.splitlines() if x.startswith("|")][2:]
+
+
+def two_variants(slow, fast):
+    result = result_of(slow, variant="slow")
+    result["cells"] += result_of(fast, variant="fast")["cells"]
+    return result
+
+
+def test_the_best_setting_of_each_method():
+    tuned = STUDY._replace(tuned=["rate"])
+    result = two_variants(
+        {"plain": PLAIN, "claimed": WORSE, "control": [NAN] * 3},
+        {"plain": WORSE, "claimed": BETTER, "control": PLAIN},
+    )
+    assert best_settings_of(tuned, result) == [
+        "| plain | slow | 60.0 ± 10.0 |",
+        "| claimed | fast | 71.3 ± 10.5 |",
+        "| control | fast | 60.0 ± 10.0 |",
+    ]
+    page = markdown.page(tuned, result, [])
+    assert "chosen on the same data that it is shown for" in page
+    smaller = tuned._replace(metrics=[Metric("score", "loss", False, 1.0, 2)])
+    assert best_settings_of(smaller, result)[:2] == [
+        "| plain | fast | 0.49 ± 0.10 |",
+        "| claimed | slow | 0.49 ± 0.10 |",
+    ]
+
+
+def test_there_is_a_best_setting_only_where_one_is_chosen():
+    two = two_variants({"plain": PLAIN}, {"plain": WORSE})
+    assert best_settings_of(STUDY, two) == []  # Its rate is not tuned.
+    tuned = STUDY._replace(tuned=["rate"])
+    one = two_variants({"plain": PLAIN}, {"plain": [NAN]})
+    assert best_settings_of(tuned, one) == []
+    gone = tuned._replace(variants={"slow": {"rate": 0.1}})
+    assert best_settings_of(gone, two) == []
+
+
 def test_pairs_are_counted_where_seeds_differ():
     result = result_of({"plain": PLAIN[:2], "claimed": SPREAD})
     page = markdown.page(ONE, result, [])
