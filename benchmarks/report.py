@@ -149,13 +149,16 @@ def _cell_of(path: pathlib.Path, shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_today(
-    shared: Mapping[str, Any], key: cells.Key, digest: str
+    shared: Mapping[str, Any], key: cells.Key, digest: str | None
 ) -> bool:
     """Whether a cell was run as the study says today.
 
-    A method or variant that it no longer has is shown as it was run.
+    A method or variant that it no longer has is shown as it was run, and so is
+    what was packed before there were digests.
     """
     found = study.find(shared["study"])
+    if digest is None:
+        return True
     if key.method not in found.methods or key.variant not in found.variants:
         return True
     wanted = runner.cell_configuration(found, shared, key)
@@ -240,12 +243,8 @@ def _merged(run: Result, packed: Result) -> Result | None:
     """
     there = {_key(cell) for cell in run["cells"]}
     older = [cell for cell in packed["cells"] if _key(cell) not in there]
-    for cell in older:
-        # Results that were packed before there were digests have none.
-        digest = cell.get("digest")
-        shared = run["configuration"]
-        if digest and not _is_of_today(shared, _key(cell), digest):
-            return None
+    if len(_cells_of_today(packed, older)) < len(older):
+        return None
     if not older:
         return run
     both = sorted([*run["cells"], *older], key=_key)
@@ -256,6 +255,27 @@ def _merged(run: Result, packed: Result) -> Result | None:
         "wall_seconds": _seconds(both),
         "cells": both,
     }
+
+
+def _cells_of_today(
+    packed: Result, found: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    shared = packed["configuration"]
+    return [
+        cell
+        for cell in found
+        if _is_of_today(shared, _key(cell), cell.get("digest"))
+    ]
+
+
+def _without_old_cells(packed: Result, path: pathlib.Path) -> Result:
+    """Returns what of a packed result was run as the study says today."""
+    kept = _cells_of_today(packed, packed["cells"])
+    old = len(packed["cells"]) - len(kept)
+    if not old:
+        return packed
+    print(f"{path}: {old} cells of another configuration; left out")
+    return {**packed, "wall_seconds": _seconds(kept), "cells": kept}
 
 
 def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
@@ -280,7 +300,9 @@ def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
                 continue
             if digest in runs:
                 print(f"{path}: of methods that have changed; kept apart")
-            packed[path.stem] = result
+            result = _without_old_cells(result, path)
+            if result["cells"]:
+                packed[path.stem] = result
         # Not to be overwritten, not even where it cannot be read.
         taken.add(path.stem)
     entries = []

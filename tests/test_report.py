@@ -504,15 +504,41 @@ def test_methods_that_have_changed_are_not_mixed(tmp_path, found, capsys):
         assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
         new = (tmp_path / NAME / f"{folder.name}.json").read_text()
         assert len(json.loads(new)["cells"]) == 2 * 3 * 2
+        path = tmp_path / NAME / "small.json"
         assert capsys.readouterr().out == (
-            f"{tmp_path / NAME / 'small.json'}: of methods that have changed;"
-            " kept apart\n"
+            f"{path}: of methods that have changed; kept apart\n"
+            f"{path}: 6 cells of another configuration; left out\n"
         )
     # Where the run has all that has changed, the others can be taken in.
     run_into(tmp_path, changed, methods=["control"])
     report.write_all(tmp_path)
     new = json.loads((tmp_path / NAME / "small.json").read_text())
     assert len(new["cells"]) == len(old["cells"])
+
+
+def test_packed_cells_are_not_shown_under_another_description(
+    tmp_path, found, capsys
+):
+    packed_and_gone(tmp_path)
+    path = tmp_path / NAME / "small.json"
+    before = path.read_bytes()
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    variants = {**STUDY.variants, "fast": {"rate": 3.0}}
+    found(STUDY._replace(methods=methods, variants=variants))
+    report.write_all(tmp_path)
+    assert capsys.readouterr().out == (
+        f"{path}: 12 cells of another configuration; left out\n"
+    )
+    assert path.read_bytes() == before
+    page = path.with_suffix(".md").read_text()
+    assert "6 trainings took" in page
+    assert page.count("| control | 0 |") == 2
+    # Nothing is left of it.
+    path.with_suffix(".md").unlink()
+    found(STUDY._replace(variants={"slow": {"rate": 7.0}, "fast": {}}))
+    assert report.write_all(tmp_path) == []
+    assert "18 cells" in capsys.readouterr().out
+    assert not path.with_suffix(".md").exists()
 
 
 def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):
