@@ -12,7 +12,8 @@ PROGRAM = ".venv/bin/python -m benchmarks"
 OVERVIEW = "# Results of the studies"
 PICTURES = {
     "curves": "The curves, mean and range over the seeds",
-    "effects": "Each method minus its baseline, with 95 % intervals",
+    "effects": "Each method minus its baseline, with 95 % intervals; an axis of"
+    " powers of ten is logarithmic on both sides of 0",
 }
 SMOKE = "A smoke run: it shows only that the program runs."
 

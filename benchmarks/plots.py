@@ -22,6 +22,7 @@ DOTS_PER_INCH = 110
 PANELS_IN_A_ROW = 3
 SMALL = 8  # Points of a font.
 FEW_POINTS = 6
+HIDDEN = 30  # So much smaller an interval is hidden by its marker.
 # The colours of Okabe and Ito that stand out from white, without black. With
 # four kinds of line no pair comes twice among twelve methods.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -239,13 +240,18 @@ def _scale(axes: Axes, curve: Curve, drawn: Sequence[np.ndarray]) -> None:
 
 
 def _show_the_end(axes: Axes, drawn: Sequence[np.ndarray]) -> None:
-    """Fits a linear axis to the last three quarters of long curves.
+    """Fits a linear axis to the last three quarters of the curves.
 
-    Else the first steps, which are large, leave no room for the others.
+    Else the point before training and the first steps, which are large, leave
+    no room for the others.
     """
-    parts = [values[:, values.shape[1] // 4 :] for values in drawn]
-    if max(values.shape[1] for values in drawn) <= FEW_POINTS:
+    if max(values.shape[1] for values in drawn) <= 2:
         return
+    parts = []
+    for values in drawn:
+        points = values.shape[1]
+        first = max(1, points // 4) if points > 1 else 0
+        parts.append(values[:, first:])
     low = min(part.min() for part in parts)
     high = max(part.max() for part in parts)
     margin = 0.05 * (high - low)
@@ -317,7 +323,8 @@ def _draw_effects(
     )
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.1)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    here = [row.comparisons[index] for row in rows.values()]
+    _scale_effects(axes, [c for c in here if math.isfinite(c.effect.mean)])
     axes.tick_params(labelsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
@@ -339,3 +346,20 @@ def _draw_effect(
         color=color,
         markerfacecolor=color if comparison.is_found else "white",
     )
+
+
+def _scale_effects(axes: Axes, drawn: Sequence[Comparison]) -> None:
+    """Makes the axis logarithmic where a linear one would hide effects."""
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    sizes = [
+        metric.factor
+        * np.nanmax(np.abs([effect.mean, effect.low, effect.high]))
+        for metric, effect, *_ in drawn
+    ]
+    sizes = [size for size in sizes if size > 0]
+    if not sizes or max(sizes) < HIDDEN * min(sizes):
+        return
+    linear = 10.0 ** math.ceil(math.log10(min(sizes)))
+    axes.set_xscale("symlog", linthresh=linear)
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(numticks=5)
