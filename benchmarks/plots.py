@@ -22,7 +22,7 @@ DOTS_PER_INCH = 110
 PANELS_IN_A_ROW = 3
 SMALL = 8  # Points of a font.
 FEW_POINTS = 6
-HIDDEN = 30  # So much smaller an interval is hidden by its marker.
+HIDDEN = 20  # So much smaller an interval is hidden by its marker.
 # The colours of Okabe and Ito that stand out from white, without black. With
 # four kinds of line no pair comes twice among twelve methods.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -349,17 +349,22 @@ def _draw_effect(
 
 
 def _scale_effects(axes: Axes, drawn: Sequence[Comparison]) -> None:
-    """Makes the axis logarithmic where a linear one would hide effects."""
+    """Makes the axis logarithmic where a linear one would hide the most."""
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.ticklabel_format(axis="x", scilimits=(-4, 4))
+    axes.xaxis.get_offset_text().set_fontsize(SMALL)
     sizes = [
         metric.factor
         * np.nanmax(np.abs([effect.mean, effect.low, effect.high]))
         for metric, effect, *_ in drawn
     ]
-    sizes = [size for size in sizes if size > 0]
-    if not sizes or max(sizes) < HIDDEN * min(sizes):
+    sizes = sorted(size for size in sizes if size > 0)
+    if not sizes:
         return
-    linear = 10.0 ** math.ceil(math.log10(min(sizes)))
+    usual = sizes[(len(sizes) - 1) // 2]
+    if sizes[-1] < HIDDEN * usual:
+        return
+    linear = 10.0 ** math.ceil(math.log10(usual))
     axes.set_xscale("symlog", linthresh=linear)
     locator: Any = axes.xaxis.get_major_locator()
-    locator.set_params(numticks=5)
+    locator.set_params(numticks=6)
