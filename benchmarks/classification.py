@@ -1,4 +1,4 @@
-"""Studies that train a classifier of images with AGR and its controls."""
+"""Studies that train a classifier of images with several optimizers."""
 
 from collections.abc import Callable, Mapping, Sequence
 import pathlib

@@ -14,6 +14,7 @@ PICTURES = {
     "curves": "The curves, mean and range over the seeds",
     "effects": "Each method minus its baseline, with 95 % intervals; an axis of"
     " powers of ten is logarithmic on both sides of 0",
+    "alpha": "Quantiles of AGR's coefficients in each layer over training",
 }
 SMOKE = "A smoke run: it shows only that the program runs."
 
@@ -93,9 +94,25 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
             f" {tables.count(tests, 'test')}, those of all metrics and"
             " comparisons here. Intervals are not corrected."
         )
+    lines += _mixed(result)
     if result["preset"] == "smoke":
         lines.append(SMOKE)
     return " ".join(lines)
+
+
+def _mixed(result: Result) -> list[str]:
+    """Returns a line where not all cells were run on and with the same."""
+    found = {
+        "devices": len(result["devices"]),
+        "sets of package versions": len(result["versions"]),
+    }
+    parts = [f"{number} {what}" for what, number in found.items() if number > 1]
+    if not parts:
+        return []
+    return [
+        f"The cells come from {' and '.join(parts)}, so that a method may"
+        " differ from its baseline in these, too."
+    ]
 
 
 def _setting(study: Study, result: Result) -> str:

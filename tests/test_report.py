@@ -307,6 +307,26 @@ def test_there_is_a_best_setting_only_where_one_is_chosen():
     assert best_settings_of(gone, two) == []
 
 
+@pytest.mark.parametrize(
+    ("devices", "versions", "line"),
+    [
+        (1, 1, None),
+        (2, 1, "The cells come from 2 devices, so"),
+        (1, 3, "The cells come from 3 sets of package versions, so"),
+        (2, 2, "come from 2 devices and 2 sets of package versions, so"),
+    ],
+)
+def test_a_page_tells_of_several_devices_and_versions(devices, versions, line):
+    result = result_of({"plain": PLAIN, "claimed": BETTER})
+    result["devices"] *= devices
+    result["versions"] *= versions
+    page = markdown.page(ONE, result, [])
+    if line is None:
+        assert "The cells come from" not in page
+    else:
+        assert line in page
+
+
 def test_pairs_are_counted_where_seeds_differ():
     result = result_of({"plain": PLAIN[:2], "claimed": SPREAD})
     page = markdown.page(ONE, result, [])
