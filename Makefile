@@ -2,8 +2,11 @@
 # are all that has to be there. demo, test, test-min and bench hand ARGS on:
 #
 #     make test ARGS="-k coefficients"
+#
+# bench writes into OUT, bench-out if not given: make bench OUT=elsewhere
 
 PYTHON ?= python3
+OUT := bench-out
 VENV := .venv
 VENV_MIN := .venv-min
 INSTALLED := $(VENV)/.installed
@@ -46,9 +49,9 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 bench: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.step_cost
-	$(VENV)/bin/python -m benchmarks run all --preset small $(ARGS)
-	$(VENV)/bin/python -m benchmarks report
+	$(VENV)/bin/python -m benchmarks.step_cost --out $(OUT)
+	$(VENV)/bin/python -m benchmarks run all --preset small --out $(OUT) $(ARGS)
+	$(VENV)/bin/python -m benchmarks report --out $(OUT)
 
 docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html

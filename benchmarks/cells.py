@@ -22,6 +22,7 @@ import jax
 import optaxmods
 
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scikit-learn")
+TEMPORARY = ".{}.{}.tmp"  # A file's name and the number of the process.
 
 
 class Key(NamedTuple):
@@ -150,10 +151,16 @@ def put_aside(path: pathlib.Path, why: str) -> pathlib.Path:
     number = 0
     while True:
         suffix = f".{why}" if number == 0 else f".{why}-{number}"
-        target = path.with_name(path.name + suffix)
+        target = path.with_name(path.name.removeprefix(".") + suffix)
         if not target.exists():
             return path.rename(target)
         number += 1
+
+
+def put_half_written_aside(folder: pathlib.Path) -> None:
+    """Renames what a killed run was writing, and names it in a line."""
+    for path in sorted(folder.glob(TEMPORARY.format("*", "*"))):
+        print(f"{path}: half written; moved to {put_aside(path, 'half').name}")
 
 
 def versions() -> dict[str, str]:
@@ -207,7 +214,7 @@ def _from_json(value: Any) -> float:
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
     """Leaves the old file or the new one, never half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(TEMPORARY.format(path.name, os.getpid()))
     try:
         with temporary.open("wb") as file:
             file.write(content)

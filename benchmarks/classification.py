@@ -1,4 +1,4 @@
-"""Studies that train a classifier of images with AGR and its controls."""
+"""Studies that train a classifier of images with several optimizers."""
 
 from collections.abc import Callable, Mapping, Sequence
 import pathlib
@@ -71,7 +71,7 @@ def image_study(
         make: The optimizer of a job, as a function of the learning rate.
         variants: Settings to compare side by side; the learning rates by
             default.
-        metrics: Of ``train.Curves``; the first is tested.
+        metrics: Of ``train.Curves``; the paper's claim is about the first.
         curves: Those to draw.
         paper: The paper's numbers.
     """

@@ -1,21 +1,20 @@
 """A run's page and the overview of all studies, as Markdown."""
 
 from collections.abc import Mapping, Sequence
-import math
 from typing import Any
 
 from benchmarks import study as studies
-from benchmarks import verdicts
-from benchmarks.statistics import Effect
-from benchmarks.study import Metric, Paper, Preset, Study
-from benchmarks.verdicts import Result, Row
+from benchmarks import tables, verdicts
+from benchmarks.study import Paper, Preset, Study
+from benchmarks.verdicts import Result
 
 PROGRAM = ".venv/bin/python -m benchmarks"
 OVERVIEW = "# Results of the studies"
-NONE = "-"
 PICTURES = {
     "curves": "The curves, mean and range over the seeds",
-    "effects": "Each method minus its baseline, with 95 % intervals",
+    "effects": "Each method minus its baseline, with 95 % intervals; an axis of"
+    " powers of ten is logarithmic on both sides of 0",
+    "alpha": "Quantiles of AGR's coefficients in each layer over training",
 }
 SMOKE = "A smoke run: it shows only that the program runs."
 
@@ -27,7 +26,7 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
         study.question,
         _setting(study, result),
         "## Ours",
-        *_tables(study, result),
+        *tables.of_run(study, result),
         caption(study, result, with_question=False),
     ]
     if verdicts.is_compared(verdicts.rows(study, result)):
@@ -60,20 +59,20 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
                 f"[{name}]({path})",
                 result["preset"],
                 study.question,
-                verdicts.sentence(study, result),
+                ". ".join(verdicts.sentences(study, result)),
             )
             for path, result in pages.items()
         ]
         if not pages:
             why = verdicts.why_never_run(study, at_hand)
-            rows.append((name, NONE, study.question, why))
+            rows.append((name, tables.NONE, study.question, why))
     words = "; ".join(f"*{w}*: {m}" for w, m in verdicts.WORDS.items())
     parts = [
         OVERVIEW,
-        "A verdict is on a study's first metric, from tests that are paired"
-        " over seeds, two-sided t, with Holm's correction over all"
+        "Verdicts on every metric of a study, from tests that are paired over"
+        " seeds, two-sided t, with Holm's correction over all metrics and"
         f" comparisons of the run. {words}.",
-        _table(["study", "preset", "question", "verdict"], rows),
+        tables.markdown(["study", "preset", "question", "verdict"], rows),
         f"Written by `{PROGRAM} report --out` with this folder.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -82,7 +81,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
 def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
     """Returns what has to be known to read the table."""
     rows = verdicts.rows(study, result)
-    tests = sum(math.isfinite(row.p) for row in rows)
+    tests = verdicts.count_tests(rows)
     lines = [study.question] if with_question else []
     lines.append(
         "Mean ± standard deviation over the seeds, - where one diverged or none"
@@ -90,36 +89,35 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
     )
     if verdicts.is_compared(rows):
         lines.append(
-            "Intervals are not corrected. Verdicts are on"
-            f" {study.metrics[0].label}: tests paired over the seeds that a"
-            " method and its baseline both have, two-sided t, Holm's correction"
-            f" over {tests} {'test' if tests == 1 else 'tests'}."
+            "Every metric is tested: paired over the seeds that a method and"
+            " its baseline both have, two-sided t, with Holm's correction over"
+            f" {tables.count(tests, 'test')}, those of all metrics and"
+            " comparisons here. Intervals are not corrected."
         )
+    lines += _mixed(result)
     if result["preset"] == "smoke":
         lines.append(SMOKE)
     return " ".join(lines)
 
 
-def means(study: Study, row: Row) -> list[str]:
-    """Returns a row's metrics, as mean ± deviation."""
+def _mixed(result: Result) -> list[str]:
+    """Returns a line where not all cells were run on and with the same."""
+    found = {
+        "devices": len(result["devices"]),
+        "sets of package versions": len(result["versions"]),
+    }
+    parts = [f"{number} {what}" for what, number in found.items() if number > 1]
+    if not parts:
+        return []
     return [
-        _mean(metric, summary)
-        for metric, summary in zip(study.metrics, row.summaries, strict=True)
+        f"The cells come from {' and '.join(parts)}, so that a method may"
+        " differ from its baseline in these, too."
     ]
-
-
-def _mean(metric: Metric, summary: Any) -> str:
-    if not math.isfinite(summary.mean):
-        return NONE
-    mean = f"{metric.factor * summary.mean:.{metric.digits}f}"
-    if not math.isfinite(summary.std):
-        return mean
-    return f"{mean} ± {metric.factor * summary.std:.{metric.digits}f}"
 
 
 def _setting(study: Study, result: Result) -> str:
     shared = result["configuration"]
-    settings = _listed(shared["settings"])
+    settings = tables.listed(shared["settings"])
     lines = [
         f"- Data: {shared['data']['description']}",
         f"- Model: `{shared['model']}`",
@@ -130,75 +128,11 @@ def _setting(study: Study, result: Result) -> str:
     if shared["settings"] != planned:
         lines.append(
             f"- Not the preset's own settings, which are: "
-            f"{_listed(planned) or 'no more'}"
+            f"{tables.listed(planned) or 'no more'}"
         )
     if result["preset"] == "smoke":
         lines.append(f"- {SMOKE}")
     return "\n".join(lines)
-
-
-def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key.replace('_', ' ')} {'all' if value is None else value}"
-        for key, value in settings.items()
-    )
-
-
-def _tables(study: Study, result: Result) -> list[str]:
-    rows = verdicts.rows(study, result)
-    compared = verdicts.is_compared(rows)
-    # Where nothing is compared, a word is left only for what was not run.
-    judged = any(row.verdict != verdicts.ALONE for row in rows)
-    header = ["method", "seeds"]
-    header += [metric.label for metric in study.metrics]
-    header.append("diverged")
-    if compared:
-        label = study.metrics[0].label
-        header += [f"{label}: minus baseline [95 % interval]", "p (Holm)"]
-    if judged:
-        header.append("verdict")
-    parts = []
-    for variant in dict.fromkeys(row.variant for row in rows):
-        if variant:
-            settings = _listed(study.variants.get(variant, {}))
-            parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
-        lines = [
-            _line(study, row, compared, judged)
-            for row in rows
-            if row.variant == variant
-        ]
-        numbers = len(header) - 1 - judged
-        parts.append(_table(header, lines, numbers))
-    return parts
-
-
-def _line(study: Study, row: Row, compared: bool, judged: bool) -> list[str]:
-    line = [row.method, str(row.seeds), *means(study, row), str(row.diverged)]
-    if compared:
-        effect = _difference(study.metrics[0], row.effect, row.seeds)
-        line += [effect, _p(row.p)]
-    if judged:
-        line.append(row.verdict)
-    return line
-
-
-def _difference(metric: Metric, effect: Effect | None, seeds: int) -> str:
-    if effect is None or not math.isfinite(effect.mean):
-        return NONE
-    digits = metric.digits
-    text = f"{metric.factor * effect.mean:+z.{digits}f}"
-    if math.isfinite(effect.low):
-        low, high = metric.factor * effect.low, metric.factor * effect.high
-        text += f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
-    if effect.pairs != seeds:
-        text += f", {effect.pairs} {'pair' if effect.pairs == 1 else 'pairs'}"
-    return text
-
-
-def _p(p: float) -> str:
-    if not math.isfinite(p):
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _methods(study: Study, result: Result) -> str:
@@ -226,7 +160,7 @@ def _paper(paper: Paper) -> list[str]:
     return [
         "## The paper's",
         f"{paper.source}.",
-        _table(paper.header, paper.rows),
+        tables.markdown(paper.header, paper.rows),
         paper.remark,
     ]
 
@@ -306,21 +240,3 @@ def _chosen(
 
 def _option(name: str, values: Sequence[str]) -> str:
     return f" --{name} '{','.join(values)}'"
-
-
-def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0
-) -> str:
-    """Returns a table whose columns 1 to ``numbers`` are set right."""
-    rules = [
-        "---:" if 1 <= column <= numbers else "---"
-        for column in range(len(header))
-    ]
-    return "\n".join(
-        f"| {' | '.join(_cell(text) for text in row)} |"
-        for row in [header, rules, *rows]
-    )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -16,12 +16,13 @@ import numpy as np
 
 from benchmarks import verdicts
 from benchmarks.study import Curve, Study
-from benchmarks.verdicts import Result, Row
+from benchmarks.verdicts import Comparison, Result, Row
 
 DOTS_PER_INCH = 110
 PANELS_IN_A_ROW = 3
 SMALL = 8  # Points of a font.
 FEW_POINTS = 6
+HIDDEN = 20  # So much smaller an interval is hidden by its marker.
 # The colours of Okabe and Ito that stand out from white, without black. With
 # four kinds of line no pair comes twice among twelve methods.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -104,40 +105,44 @@ def curves(study: Study, result: Result) -> bytes:
 
 
 def effects(study: Study, result: Result) -> bytes | None:
-    """Draws each method's effect; None where none has a baseline."""
+    """Draws each method's effects; None where none has a baseline.
+
+    A row of panels is a variant, and a column is a metric.
+    """
     rows = [
         row
         for row in verdicts.rows(study, result)
-        if row.effect is not None and row.seeds
+        if row.comparisons and row.seeds
     ]
-    if not any(row.effect and math.isfinite(row.effect.mean) for row in rows):
+    if not any(
+        math.isfinite(comparison.effect.mean)
+        for row in rows
+        for comparison in row.comparisons
+    ):
         return None
     variants = list(dict.fromkeys(row.variant for row in rows))
     names = list(dict.fromkeys(row.method for row in rows))
-    columns = min(PANELS_IN_A_ROW, len(variants))
-    lines = -(-len(variants) // columns)
+    shape = len(variants), len(study.metrics)
     figure = Figure(
-        figsize=(3.2 * columns + 3.4, (0.34 * len(names) + 0.8) * lines + 1.3),
+        figsize=(
+            2.7 * shape[1] + 2.6,
+            (0.27 * len(names) + 0.7) * shape[0] + 1.3,
+        ),
         layout=_layout(),
     )
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    grid = figure.subplots(*shape, sharey=True, squeeze=False)
     looks = _looks(study, names)
-    for axes, variant in zip(grid.flat, variants, strict=False):
+    for line, variant in zip(grid, variants, strict=True):
         here = {row.method: row for row in rows if row.variant == variant}
-        _draw_effects(axes, study, names, here, looks)
-        axes.set_title(variant, loc="left", fontsize=9, fontweight="bold")
-    for axes in grid.flat[len(variants) :]:
-        axes.set_visible(False)
-    metric = study.metrics[0]
-    better = (
-        "right is better →" if metric.larger_is_better else "← left is better"
-    )
-    figure.supxlabel(
-        f"{metric.label}, method minus baseline ({better})", fontsize=10
-    )
+        for index, axes in enumerate(line):
+            _draw_effects(axes, study, index, names, here, looks)
+        line[0].set_title(variant, loc="left", fontsize=9, fontweight="bold")
+    for axes, metric in zip(grid[-1], study.metrics, strict=True):
+        side = "right" if metric.larger_is_better else "left"
+        axes.set_xlabel(f"{metric.label}\n({side} is better)", fontsize=9)
     figure.suptitle(
-        f"{study.title}\nmean over seeds and its 95 % interval, filled where"
-        f" p < {verdicts.SIGNIFICANT:g} after Holm",
+        f"{study.title}\nmethod minus baseline, mean over seeds and its 95 %"
+        f" interval,\nfilled where p < {verdicts.SIGNIFICANT:g} after Holm",
         fontsize=11,
     )
     return to_png(figure)
@@ -235,13 +240,18 @@ def _scale(axes: Axes, curve: Curve, drawn: Sequence[np.ndarray]) -> None:
 
 
 def _show_the_end(axes: Axes, drawn: Sequence[np.ndarray]) -> None:
-    """Fits a linear axis to the last three quarters of long curves.
+    """Fits a linear axis to the last three quarters of the curves.
 
-    Else the first steps, which are large, leave no room for the others.
+    Else the point before training and the first steps, which are large, leave
+    no room for the others.
     """
-    parts = [values[:, values.shape[1] // 4 :] for values in drawn]
-    if max(values.shape[1] for values in drawn) <= FEW_POINTS:
+    if max(values.shape[1] for values in drawn) <= 2:
         return
+    parts = []
+    for values in drawn:
+        points = values.shape[1]
+        first = max(1, points // 4) if points > 1 else 0
+        parts.append(values[:, first:])
     low = min(part.min() for part in parts)
     high = max(part.max() for part in parts)
     margin = 0.05 * (high - low)
@@ -280,52 +290,81 @@ def _left_out(places: Mapping[tuple[str, str], verdicts.Cells]) -> str:
 def _draw_effects(
     axes: Axes,
     study: Study,
+    index: int,
     names: Sequence[str],
     rows: Mapping[str, Row],
     looks: Mapping[str, dict[str, Any]],
 ) -> None:
-    factor = study.metrics[0].factor
+    """Draws the comparisons of a variant's rows in one metric."""
     axes.axvline(0, color="black", linewidth=0.8)
     for place, name in enumerate(names):
-        row = rows.get(name)
-        effect = row.effect if row else None
-        if row is None or effect is None or not math.isfinite(effect.mean):
-            axes.annotate(
-                row.verdict if row else "not run",
-                (0.5, place),
-                xycoords=axes.get_yaxis_transform(),
-                ha="center",
-                va="center",
-                fontsize=SMALL,
-                color="#555555",
-                backgroundcolor="white",
-            )
+        comparison = rows[name].comparisons[index] if name in rows else None
+        if comparison and math.isfinite(comparison.effect.mean):
+            _draw_effect(axes, place, comparison, looks[name]["color"])
             continue
-        color = looks[name]["color"]
-        if math.isfinite(effect.low):
-            ends = [factor * effect.low, factor * effect.high]
-            axes.plot(ends, [place, place], color=color, linewidth=1.8)
-        significant = row.p < verdicts.SIGNIFICANT
-        axes.plot(
-            factor * effect.mean,
-            place,
-            marker="o",
-            markersize=7,
-            color=color,
-            markerfacecolor=color if significant else "white",
+        axes.annotate(
+            comparison.verdict if comparison else "not run",
+            (0.5, place),
+            xycoords=axes.get_yaxis_transform(),
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+            color="#555555",
+            backgroundcolor="white",
         )
+    baselines = [verdicts.method(study, name).baseline for name in names]
     axes.set_yticks(
         range(len(names)),
         [
-            f"{name} vs. {verdicts.method(study, name).baseline}"
-            for name in names
+            f"{name} vs. {baseline}"
+            for name, baseline in zip(names, baselines, strict=True)
         ],
         fontsize=SMALL,
     )
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.1)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    here = [row.comparisons[index] for row in rows.values()]
+    _scale_effects(axes, [c for c in here if math.isfinite(c.effect.mean)])
     axes.tick_params(labelsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_effect(
+    axes: Axes, place: int, comparison: Comparison, color: str
+) -> None:
+    factor, effect = comparison.metric.factor, comparison.effect
+    if math.isfinite(effect.low):
+        ends = [factor * effect.low, factor * effect.high]
+        axes.plot(ends, [place, place], color=color, linewidth=1.8)
+    axes.plot(
+        factor * effect.mean,
+        place,
+        marker="o",
+        markersize=6,
+        color=color,
+        markerfacecolor=color if comparison.is_found else "white",
+    )
+
+
+def _scale_effects(axes: Axes, drawn: Sequence[Comparison]) -> None:
+    """Makes the axis logarithmic where a linear one would hide the most."""
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.ticklabel_format(axis="x", scilimits=(-4, 4))
+    axes.xaxis.get_offset_text().set_fontsize(SMALL)
+    sizes = [
+        metric.factor
+        * np.nanmax(np.abs([effect.mean, effect.low, effect.high]))
+        for metric, effect, *_ in drawn
+    ]
+    sizes = sorted(size for size in sizes if size > 0)
+    if not sizes:
+        return
+    usual = sizes[(len(sizes) - 1) // 2]
+    if sizes[-1] < HIDDEN * usual:
+        return
+    linear = 10.0 ** math.ceil(math.log10(usual))
+    axes.set_xscale("symlog", linthresh=linear)
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(numticks=6)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, markdown, plots, runner, study, verdicts
+from benchmarks import cells, markdown, plots, runner, study, tables, verdicts
 from benchmarks.study import Study
 from benchmarks.verdicts import Result
 
@@ -111,12 +111,11 @@ def print_table(result: Result) -> None:
         table.add_column("method", no_wrap=True)
         for metric in found.metrics:
             table.add_column(metric.label, justify="right", no_wrap=True)
-        table.add_column("verdict")
         for row in rows:
             if row.variant == variant:
-                means = markdown.means(found, row)
-                table.add_row(row.method, *means, row.verdict)
+                table.add_row(row.method, *tables.means(found, row))
         console.print(table)
+    console.print("\n".join(verdicts.sentences(found, result)))
     console.print(markdown.caption(found, result))
 
 
@@ -150,13 +149,16 @@ def _cell_of(path: pathlib.Path, shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_today(
-    shared: Mapping[str, Any], key: cells.Key, digest: str
+    shared: Mapping[str, Any], key: cells.Key, digest: str | None
 ) -> bool:
     """Whether a cell was run as the study says today.
 
-    A method or variant that it no longer has is shown as it was run.
+    A method or variant that it no longer has is shown as it was run, and so is
+    what was packed before there were digests.
     """
     found = study.find(shared["study"])
+    if digest is None:
+        return True
     if key.method not in found.methods or key.variant not in found.variants:
         return True
     wanted = runner.cell_configuration(found, shared, key)
@@ -241,12 +243,8 @@ def _merged(run: Result, packed: Result) -> Result | None:
     """
     there = {_key(cell) for cell in run["cells"]}
     older = [cell for cell in packed["cells"] if _key(cell) not in there]
-    for cell in older:
-        # Results that were packed before there were digests have none.
-        digest = cell.get("digest")
-        shared = run["configuration"]
-        if digest and not _is_of_today(shared, _key(cell), digest):
-            return None
+    if len(_cells_of_today(packed, older)) < len(older):
+        return None
     if not older:
         return run
     both = sorted([*run["cells"], *older], key=_key)
@@ -257,6 +255,27 @@ def _merged(run: Result, packed: Result) -> Result | None:
         "wall_seconds": _seconds(both),
         "cells": both,
     }
+
+
+def _cells_of_today(
+    packed: Result, found: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    shared = packed["configuration"]
+    return [
+        cell
+        for cell in found
+        if _is_of_today(shared, _key(cell), cell.get("digest"))
+    ]
+
+
+def _without_old_cells(packed: Result, path: pathlib.Path) -> Result:
+    """Returns what of a packed result was run as the study says today."""
+    kept = _cells_of_today(packed, packed["cells"])
+    old = len(packed["cells"]) - len(kept)
+    if not old:
+        return packed
+    print(f"{path}: {old} cells of another configuration; left out")
+    return {**packed, "wall_seconds": _seconds(kept), "cells": kept}
 
 
 def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
@@ -281,7 +300,9 @@ def _entries(folder: pathlib.Path, found: Study) -> list[Entry]:
                 continue
             if digest in runs:
                 print(f"{path}: of methods that have changed; kept apart")
-            packed[path.stem] = result
+            result = _without_old_cells(result, path)
+            if result["cells"]:
+                packed[path.stem] = result
         # Not to be overwritten, not even where it cannot be read.
         taken.add(path.stem)
     entries = []

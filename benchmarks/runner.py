@@ -111,6 +111,7 @@ def run(
     data = study.load(_settings(plan), plan.data_dir)
     shared = _shared_configuration(plan, data)
     folder = cells.run_folder(plan.out, plan.name, plan.preset, shared)
+    cells.put_half_written_aside(folder)
     cells.write_atomically(folder / "configuration.json", cells.to_json(shared))
     groups = _groups(plan, folder, shared)
     unfinished = [group for group in groups if group.missing]

@@ -17,7 +17,10 @@ Settings = Mapping[str, Any]  # JSON values.
 
 
 class Metric(NamedTuple):
-    """One number of a finished run; the first of a study's is tested."""
+    """One number of a finished run.
+
+    All of a study's are tested; the paper's claim is about the first.
+    """
 
     key: str  # Of Outcome.final.
     label: str
@@ -94,6 +97,8 @@ class Study(NamedTuple):
     run: Callable[[Job], Sequence[Outcome]]
     # Settings that are compared side by side, such as learning rates.
     variants: Mapping[str, Settings] = {"": {}}
+    # Those of the variants' settings that a user would tune.
+    tuned: Sequence[str] = ("learning_rate",)
     paper: Paper | None = None
     # Returns more pictures: file name's ending -> PNG, from (result).
     pictures: Callable[[Mapping[str, Any]], Mapping[str, bytes]] | None = None

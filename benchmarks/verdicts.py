@@ -6,20 +6,21 @@ from typing import Any, NamedTuple
 
 from benchmarks import data, statistics
 from benchmarks.statistics import Effect, Summary
-from benchmarks.study import Method, Study
+from benchmarks.study import Method, Metric, Study
 
 SIGNIFICANT = 0.05
 SMOKE = "smoke run"
 ALONE = "without a baseline"
 LEFT_OUT = "not run, left out or not reached"
 BEYOND = "not run, not part of this preset"
+NOTHING = "no effect found"
 WORDS = {
-    "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims"
-    " of the method",
-    "better": "better than the baseline, Holm p < 0.05, where the paper claims"
-    " nothing",
+    "reproduced": "better than the baseline, Holm p < 0.05, in the metric and"
+    " of the method that the paper's claim is about",
+    "better": "better than the baseline, Holm p < 0.05, in another metric or"
+    " of a method of which the paper claims nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",
-    "no effect found": "Holm p of 0.05 or more, which does not show that there"
+    NOTHING: "Holm p of 0.05 or more, which does not show that there"
     " is no effect",
 }
 
@@ -27,17 +28,34 @@ Result = Mapping[str, Any]  # What ``report.collect`` returns.
 Cells = Mapping[int, Mapping[str, Any]]  # Of one variant and method, by seed.
 
 
+class Comparison(NamedTuple):
+    """A method beside its baseline, in one metric."""
+
+    metric: Metric
+    effect: Effect
+    p: float  # After Holm over all metrics and comparisons of the run.
+    verdict: str
+
+    @property
+    def is_found(self) -> bool:
+        return self.verdict in ("reproduced", "better", "harmful")
+
+
 class Row(NamedTuple):
-    """A method in a variant, beside its baseline."""
+    """A method in a variant."""
 
     variant: str
     method: str
     seeds: int
     diverged: int
     summaries: Sequence[Summary]  # One for each metric.
-    effect: Effect | None  # On the first metric; None without a baseline.
-    p: float  # After Holm over the whole run.
-    verdict: str
+    comparisons: Sequence[Comparison]  # As many; none without a baseline.
+    state: str  # What there is of it, in words.
+
+    @property
+    def verdict(self) -> str:
+        """On the first metric."""
+        return self.comparisons[0].verdict if self.comparisons else self.state
 
 
 def variants(study: Study, result: Result) -> list[str]:
@@ -68,60 +86,84 @@ def by_place(result: Result) -> dict[tuple[str, str], dict[int, Any]]:
 
 
 def rows(study: Study, result: Result) -> list[Row]:
-    """Returns all comparisons, variant by variant."""
+    """Returns all methods with their comparisons, variant by variant."""
     places = by_place(result)
     order = [
         (variant, name)
         for variant in variants(study, result)
         for name in methods(study, result)
     ]
-    effects = [_effect(study, places, place) for place in order]
-    adjusted = statistics.holm(
-        [math.nan if effect is None else effect.p for effect in effects]
+    effects = [_effects(study, places, place) for place in order]
+    # One family: a study looks for a difference in every metric.
+    adjusted = iter(
+        statistics.holm([effect.p for each in effects for effect in each])
     )
-    smoke = result["preset"] == "smoke"
-    unplanned = beyond_preset(study, result)
     found = []
-    for place, effect, p in zip(order, effects, adjusted, strict=True):
+    for place, each in zip(order, effects, strict=True):
         runs = places.get(place, {})
-        if runs:
-            verdict = _verdict(study, places, place, effect, p)
-        else:
-            beyond = any(x in y for x, y in zip(place, unplanned, strict=True))
-            verdict = BEYOND if beyond else LEFT_OUT
+        state = _state(study, result, places, place)
+        comparisons = []
+        for metric, effect in zip(study.metrics, each, strict=False):
+            p = next(adjusted)
+            verdict = state or _verdict(study, place[1], metric, effect, p)
+            comparisons.append(Comparison(metric, effect, p, verdict))
         found.append(
             Row(
                 *place,
                 len(runs),
                 diverged(runs),
                 [_summary(runs, metric.key) for metric in study.metrics],
-                effect,
-                p,
-                SMOKE if smoke and verdict in WORDS else verdict,
+                comparisons,
+                state,
             )
         )
     return found
 
 
-def sentence(study: Study, result: Result) -> str:
-    """Returns the verdicts of all methods, in one line."""
+def best_rows(study: Study, rows: Iterable[Row]) -> list[Row]:
+    """Returns each method's best variant, by the first metric.
+
+    None where no choice was to be made: of one variant, and of those that are
+    not a user's to choose, such as the noise.
+    """
+    sign = 1 if study.metrics[0].larger_is_better else -1
+    by_method: dict[str, list[Row]] = {}
+    for row in rows:
+        if math.isfinite(row.summaries[0].mean):
+            by_method.setdefault(row.method, []).append(row)
+    measured = {row.variant for mine in by_method.values() for row in mine}
+    settings = {
+        key for name in measured for key in study.variants.get(name, {"": None})
+    }
+    if len(measured) < 2 or not settings <= {*study.tuned}:
+        return []
+    return [
+        max(mine, key=lambda row: sign * row.summaries[0].mean)
+        for mine in by_method.values()
+    ]
+
+
+def count_tests(rows: Iterable[Row]) -> int:
+    """Returns how many tests Holm's family has."""
+    return sum(math.isfinite(c.p) for row in rows for c in row.comparisons)
+
+
+def sentences(study: Study, result: Result) -> list[str]:
+    """Returns a line for each metric: which methods do what in it."""
     if result["preset"] == "smoke":
-        return f"{SMOKE}: shows only that the program runs"
-    verdicts: dict[str, list[str]] = {}
-    for row in rows(study, result):
-        if row.effect is not None:
-            verdicts.setdefault(row.method, []).append(row.verdict)
-    sums: dict[str, list[str]] = {}
-    for name, words in verdicts.items():
-        sums.setdefault(_sum_up(words), []).append(name)
-    if not sums:
-        return "no verdict: its methods are measured, not compared"
-    return "; ".join(f"{', '.join(names)}: {s}" for s, names in sums.items())
+        return [f"{SMOKE}: shows only that the program runs"]
+    compared = rows(study, result)
+    if not is_compared(compared):
+        return ["no verdict: its methods are measured, not compared"]
+    return [
+        f"{metric.label}: {_sum_up(compared, index)}"
+        for index, metric in enumerate(study.metrics)
+    ]
 
 
 def is_compared(rows: Iterable[Row]) -> bool:
     """Returns whether any row has a baseline."""
-    return any(row.effect is not None for row in rows)
+    return any(row.comparisons for row in rows)
 
 
 def why_never_run(study: Study, at_hand: Collection[str]) -> str:
@@ -179,58 +221,91 @@ def _values(runs: Cells, key: str) -> dict[int, float]:
     }
 
 
-def _effect(
+def _effects(
     study: Study,
     places: Mapping[tuple[str, str], Cells],
     place: tuple[str, str],
-) -> Effect | None:
+) -> list[Effect]:
+    """Returns the effect on each metric; none without a baseline."""
     variant, name = place
     baseline = method(study, name).baseline
     if baseline is None:
-        return None
-    key = study.metrics[0].key
-    return statistics.compare(
-        _values(places.get(place, {}), key),
-        _values(places.get((variant, baseline), {}), key),
-    )
+        return []
+    ours, theirs = places.get(place, {}), places.get((variant, baseline), {})
+    return [
+        statistics.compare(
+            _values(ours, metric.key), _values(theirs, metric.key)
+        )
+        for metric in study.metrics
+    ]
 
 
-def _verdict(
+def _state(
     study: Study,
+    result: Result,
     places: Mapping[tuple[str, str], Cells],
     place: tuple[str, str],
-    effect: Effect | None,
-    p: float,
 ) -> str:
+    """Returns why there is no verdict; nothing where there may be one."""
     variant, name = place
-    runs = places[place]
+    runs = places.get(place)
+    if not runs:
+        unplanned = beyond_preset(study, result)
+        beyond = any(x in y for x, y in zip(place, unplanned, strict=True))
+        return BEYOND if beyond else LEFT_OUT
     if diverged(runs):
         return f"diverged in {diverged(runs)} of {len(runs)}"
-    contender = method(study, name)
-    if contender.baseline is None or effect is None:
+    baseline = method(study, name).baseline
+    if baseline is None:
         used = {other.baseline for other in study.methods.values()}
         return "baseline" if name in used else ALONE
-    others = places.get((variant, contender.baseline))
+    others = places.get((variant, baseline))
     if not others:
         return "baseline not run"
     if diverged(others):
         return f"baseline diverged in {diverged(others)} of {len(others)}"
-    if effect.pairs < 2:
+    if len(runs.keys() & others.keys()) < 2:
         return "fewer than 2 pairs"
+    return SMOKE if result["preset"] == "smoke" else ""
+
+
+def _verdict(
+    study: Study, name: str, metric: Metric, effect: Effect, p: float
+) -> str:
     if not math.isfinite(effect.mean):
-        return f"{study.metrics[0].label} was not measured"
+        return f"{metric.label} was not measured"
     if not math.isfinite(p):
         return "the same difference in every pair, no test"
     if p >= SIGNIFICANT:
-        return "no effect found"
-    if (effect.mean > 0) != study.metrics[0].larger_is_better:
+        return NOTHING
+    if (effect.mean > 0) != metric.larger_is_better:
         return "harmful"
-    return "reproduced" if contender.claimed else "better"
+    # The papers' claims are about what a study measures first.
+    is_claim = method(study, name).claimed and metric == study.metrics[0]
+    return "reproduced" if is_claim else "better"
 
 
-def _sum_up(words: Sequence[str]) -> str:
+def _sum_up(compared: Iterable[Row], index: int) -> str:
+    """Returns what was found in one metric, methods with the same together."""
+    verdicts: dict[str, list[str]] = {}
+    for row in compared:
+        if row.comparisons:
+            verdict = row.comparisons[index].verdict
+            verdicts.setdefault(row.method, []).append(verdict)
+    sums: dict[str, list[str]] = {}
+    for name, words in verdicts.items():
+        if set(words) != {NOTHING}:
+            sums.setdefault(_counted(words), []).append(name)
+    parts = [f"{', '.join(names)} {words}" for words, names in sums.items()]
+    if any(NOTHING in words for words in verdicts.values()):
+        parts.append(f"else {NOTHING}" if parts else NOTHING)
+    return "; ".join(parts)
+
+
+def _counted(words: Sequence[str]) -> str:
+    """Returns a method's verdicts over the settings, but for "nothing"."""
     if len(words) == 1:
         return words[0]
-    counts = {word: words.count(word) for word in dict.fromkeys(words)}
+    counts = {word: words.count(word) for word in words if word != NOTHING}
     parts = [f"{word} in {count}" for word, count in counts.items()]
     return f"{', '.join(parts)} of {len(words)} settings"

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pathlib
 
 import pytest
 
@@ -60,6 +61,34 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         save(tmp_path, final={"loss": 7.0})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_was_writing_is_put_aside(
+    tmp_path, monkeypatch, capsys
+):
+    path = save(tmp_path)
+    whole = path.read_bytes()
+
+    def killed(descriptor):
+        raise SystemExit
+
+    # A process that is killed deletes nothing.
+    monkeypatch.setattr(os, "fsync", killed)
+    monkeypatch.setattr(pathlib.Path, "unlink", lambda *_, **__: None)
+    with pytest.raises(SystemExit):
+        save(tmp_path, final={"loss": 7.0})
+    (half,) = [other for other in tmp_path.iterdir() if other != path]
+    content = half.read_bytes()
+    assert capsys.readouterr().out == ""
+
+    for _ in range(2):
+        cells.put_half_written_aside(tmp_path)
+    aside = tmp_path / f"{half.name[1:]}.half"
+    assert capsys.readouterr().out == (
+        f"{half}: half written; moved to {aside.name}\n"
+    )
+    assert sorted(tmp_path.iterdir()) == [path, aside]
+    assert (path.read_bytes(), aside.read_bytes()) == (whole, content)
 
 
 def test_the_digest_is_of_the_content():

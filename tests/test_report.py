@@ -81,12 +81,72 @@ def test_a_divergence_is_no_accuracy():
     (row,) = [r for r in verdicts.rows(ONE, result) if r.method == "claimed"]
     assert row.verdict == "diverged in 1 of 3"
     assert math.isnan(row.summaries[0].mean)
-    assert math.isnan(row.p)
+    assert math.isnan(row.comparisons[0].p)
 
 
 def p_of_claimed(result):
     rows = verdicts.rows(STUDY, result)
-    return [row.p for row in rows if row.method == "claimed"]
+    return [row.comparisons[0].p for row in rows if row.method == "claimed"]
+
+
+LOSS = Metric("loss", "loss", False, 1.0, 2)
+TWO = ONE._replace(metrics=[*ONE.metrics, LOSS])
+
+
+def result_with_losses(scores, losses):
+    result = result_of(scores)
+    for cell in result["cells"]:
+        cell["final"]["loss"] = losses[cell["method"]][cell["seed"]]
+    return result
+
+
+def test_every_metric_is_tested():
+    result = result_with_losses(
+        {"plain": PLAIN, "claimed": SPREAD, "control": SPREAD},
+        {"plain": PLAIN, "claimed": WORSE, "control": BETTER},
+    )
+    rows = {row.method: row for row in verdicts.rows(TWO, result)}
+    assert rows["plain"].comparisons == []
+    # What a paper claims is about the first metric alone.
+    assert {
+        name: [comparison.verdict for comparison in row.comparisons]
+        for name, row in rows.items()
+    } == {
+        "plain": [],
+        "claimed": ["no effect found", "better"],
+        "control": ["no effect found", "harmful"],
+    }
+    assert rows["claimed"].verdict == "no effect found"
+    assert verdicts.sentences(TWO, result) == [
+        "score, %: no effect found",
+        "loss: claimed better; control harmful",
+    ]
+
+
+def test_holm_is_over_all_metrics():
+    scores = {"plain": PLAIN, "claimed": BETTER}
+    (alone,) = [p for p in p_of_claimed(result_of(scores)) if p > 0]
+    result = result_with_losses(scores, scores)
+    rows = verdicts.rows(TWO, result)
+    (row,) = [row for row in rows if row.method == "claimed"]
+    assert [comparison.p for comparison in row.comparisons] == pytest.approx(
+        [2 * alone] * 2
+    )
+    assert verdicts.count_tests(rows) == 2
+
+
+def test_the_page_has_every_metric():
+    # Differences 10, 20, 30 points and as many units; see below.
+    scores = {"plain": [0.0] * 3, "claimed": [0.1, 0.2, 0.3]}
+    losses = {"plain": [10.0, 20.0, 30.0], "claimed": [9.0, 19.01, 29.0]}
+    page = markdown.page(TWO, result_with_losses(scores, losses), [])
+    (line,) = [x for x in page.splitlines() if x.startswith("| loss |")]
+    cells = [part.strip() for part in line.strip("|").split("|")]
+    assert cells[:2] == ["loss", "claimed"]
+    assert cells[2].startswith("-1.00 [-1.01, -0.98]")
+    assert cells[3:] == ["< 0.001", "**better**"]
+    assert table_row(page, "claimed")[-1] == "no effect found"
+    assert "Holm's correction over 2 tests" in page
 
 
 def test_what_a_preset_does_not_plan_is_told():
@@ -119,9 +179,9 @@ def test_nothing_is_said_of_comparisons_where_there_are_none():
     assert table_row(page, "method")[-1] == "diverged"
     for word in "verdict", "Verdict", "baseline", "Holm", *verdicts.WORDS:
         assert word not in page
-    assert verdicts.sentence(changed, result) == (
+    assert verdicts.sentences(changed, result) == [
         "no verdict: its methods are measured, not compared"
-    )
+    ]
     # But for what was not run.
     page = markdown.page(changed, result_of({"first": PLAIN}), [])
     left_out = "not run, left out or not reached"
@@ -143,8 +203,9 @@ def test_a_smoke_run_is_not_judged():
     scores = {"plain": PLAIN, "claimed": BETTER}
     result = result_of(scores, "smoke", "slow")
     assert verdict_of(result) == "smoke run"
-    sentence = verdicts.sentence(ONE, result)
-    assert sentence == "smoke run: shows only that the program runs"
+    assert verdicts.sentences(ONE, result) == [
+        "smoke run: shows only that the program runs"
+    ]
     page = markdown.page(ONE, result, [])
     assert "it shows only that the program runs" in page
     assert page.count("reproduced") == 1  # Where the words are explained.
@@ -155,14 +216,16 @@ def test_the_sentence_sums_up():
     result = result_of(scores, variant="slow")
     other = {"plain": PLAIN, "claimed": BETTER, "control": SPREAD}
     result["cells"] += result_of(other, variant="fast")["cells"]
-    assert verdicts.sentence(STUDY, result) == (
-        "claimed: reproduced in 2 of 2 settings; control: better in 1, no"
-        " effect found in 1 of 2 settings"
-    )
+    assert verdicts.sentences(STUDY, result) == [
+        "score, %: claimed reproduced in 2 of 2 settings; control better in 1"
+        " of 2 settings; else no effect found"
+    ]
     result = result_of({"plain": PLAIN, "claimed": SPREAD, "control": SPREAD})
-    assert verdicts.sentence(ONE, result) == (
-        "claimed, control: no effect found"
-    )
+    assert verdicts.sentences(ONE, result) == ["score, %: no effect found"]
+    result = result_of({"plain": PLAIN, "claimed": BETTER})
+    assert verdicts.sentences(ONE, result) == [
+        "score, %: claimed reproduced; control not run, left out or not reached"
+    ]
 
 
 def test_the_page_has_the_numbers():
@@ -190,7 +253,7 @@ def test_the_page_has_the_numbers():
         "Does it work?",
         "six numbers",
         "Preset: small (epochs 2)",
-        "two-sided t, Holm's correction over 1 test.",
+        "two-sided t, with Holm's correction over 1 test,",
         "![The curves, mean and range over the seeds](small.curves.png)",
         "jax 0.0.1",
         "abacus",
@@ -200,6 +263,68 @@ def test_the_page_has_the_numbers():
     ):
         assert text in page
     assert "Not the preset's" not in page
+
+
+def best_settings_of(changed, result):
+    _, _, text = markdown.page(changed, result, []).partition("### Best")
+    text = text.partition("Mean ± standard")[0]
+    return [x for x in text.splitlines() if x.startswith("|")][2:]
+
+
+def two_variants(slow, fast):
+    result = result_of(slow, variant="slow")
+    result["cells"] += result_of(fast, variant="fast")["cells"]
+    return result
+
+
+def test_the_best_setting_of_each_method():
+    tuned = STUDY._replace(tuned=["rate"])
+    result = two_variants(
+        {"plain": PLAIN, "claimed": WORSE, "control": [NAN] * 3},
+        {"plain": WORSE, "claimed": BETTER, "control": PLAIN},
+    )
+    assert best_settings_of(tuned, result) == [
+        "| plain | slow | 60.0 ± 10.0 |",
+        "| claimed | fast | 71.3 ± 10.5 |",
+        "| control | fast | 60.0 ± 10.0 |",
+    ]
+    page = markdown.page(tuned, result, [])
+    assert "chosen on the same data that it is shown for" in page
+    smaller = tuned._replace(metrics=[Metric("score", "loss", False, 1.0, 2)])
+    assert best_settings_of(smaller, result)[:2] == [
+        "| plain | fast | 0.49 ± 0.10 |",
+        "| claimed | slow | 0.49 ± 0.10 |",
+    ]
+
+
+def test_there_is_a_best_setting_only_where_one_is_chosen():
+    two = two_variants({"plain": PLAIN}, {"plain": WORSE})
+    assert best_settings_of(STUDY, two) == []  # Its rate is not tuned.
+    tuned = STUDY._replace(tuned=["rate"])
+    one = two_variants({"plain": PLAIN}, {"plain": [NAN]})
+    assert best_settings_of(tuned, one) == []
+    gone = tuned._replace(variants={"slow": {"rate": 0.1}})
+    assert best_settings_of(gone, two) == []
+
+
+@pytest.mark.parametrize(
+    ("devices", "versions", "line"),
+    [
+        (1, 1, None),
+        (2, 1, "The cells come from 2 devices, so"),
+        (1, 3, "The cells come from 3 sets of package versions, so"),
+        (2, 2, "come from 2 devices and 2 sets of package versions, so"),
+    ],
+)
+def test_a_page_tells_of_several_devices_and_versions(devices, versions, line):
+    result = result_of({"plain": PLAIN, "claimed": BETTER})
+    result["devices"] *= devices
+    result["versions"] *= versions
+    page = markdown.page(ONE, result, [])
+    if line is None:
+        assert "The cells come from" not in page
+    else:
+        assert line in page
 
 
 def test_pairs_are_counted_where_seeds_differ():
@@ -229,10 +354,12 @@ def test_the_terminal_gets_the_table(capsys):
     scores = {"plain": [0.5] * 3, "claimed": [0.6, 0.7, 0.8]}
     report.print_table(result_of(scores, variant="slow"))
     printed = capsys.readouterr().out
-    (line,) = [x for x in printed.splitlines() if "claimed" in x]
+    (line,) = [x for x in printed.splitlines() if "│ claimed" in x]
     assert "70.0 ± 10.0" in line
-    assert "no effect found" in line
-    assert "control" not in printed
+    assert "│ control" not in printed
+    (line,) = [x for x in printed.splitlines() if "score, %:" in x]
+    assert line.startswith("score, %: claimed not run")
+    assert max(map(len, printed.splitlines())) <= 80
     assert "Does it work?" in printed
 
 
@@ -397,15 +524,41 @@ def test_methods_that_have_changed_are_not_mixed(tmp_path, found, capsys):
         assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
         new = (tmp_path / NAME / f"{folder.name}.json").read_text()
         assert len(json.loads(new)["cells"]) == 2 * 3 * 2
+        path = tmp_path / NAME / "small.json"
         assert capsys.readouterr().out == (
-            f"{tmp_path / NAME / 'small.json'}: of methods that have changed;"
-            " kept apart\n"
+            f"{path}: of methods that have changed; kept apart\n"
+            f"{path}: 6 cells of another configuration; left out\n"
         )
     # Where the run has all that has changed, the others can be taken in.
     run_into(tmp_path, changed, methods=["control"])
     report.write_all(tmp_path)
     new = json.loads((tmp_path / NAME / "small.json").read_text())
     assert len(new["cells"]) == len(old["cells"])
+
+
+def test_packed_cells_are_not_shown_under_another_description(
+    tmp_path, found, capsys
+):
+    packed_and_gone(tmp_path)
+    path = tmp_path / NAME / "small.json"
+    before = path.read_bytes()
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    variants = {**STUDY.variants, "fast": {"rate": 3.0}}
+    found(STUDY._replace(methods=methods, variants=variants))
+    report.write_all(tmp_path)
+    assert capsys.readouterr().out == (
+        f"{path}: 12 cells of another configuration; left out\n"
+    )
+    assert path.read_bytes() == before
+    page = path.with_suffix(".md").read_text()
+    assert "6 trainings took" in page
+    assert page.count("| control | 0 |") == 2
+    # Nothing is left of it.
+    path.with_suffix(".md").unlink()
+    found(STUDY._replace(variants={"slow": {"rate": 7.0}, "fast": {}}))
+    assert report.write_all(tmp_path) == []
+    assert "18 cells" in capsys.readouterr().out
+    assert not path.with_suffix(".md").exists()
 
 
 def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):

@@ -132,6 +132,17 @@ def test_a_damaged_cell_is_run_again(tmp_path, capsys):
     assert cells.read(path)["final"]["score"] == pytest.approx(0.58)
 
 
+def test_a_half_written_file_is_named_and_put_aside(tmp_path, capsys):
+    folder = run_into(tmp_path).folder
+    half = folder / ".slow.control.seed-1.json.7.tmp"
+    half.write_bytes(b'{"conf')
+    assert run_into(tmp_path).found == ALL
+    assert str(half) in capsys.readouterr().out
+    assert not half.exists()
+    aside = folder / "slow.control.seed-1.json.7.tmp.half"
+    assert aside.read_bytes() == b'{"conf'
+
+
 OTHER = {
     "settings": {"overrides": {"epochs": 5}},
     "model": {"study": STUDY._replace(model="another")},
