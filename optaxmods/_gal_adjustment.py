@@ -164,6 +164,8 @@ def _injected_jvp(primals, tangents):
 
 def _inner(a: Any, b: Any) -> jax.Array:
     products = jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)
+    if not jax.tree.leaves(products):  # A network without parameters.
+        return jnp.zeros([])
     return jax.tree.reduce(jnp.add, products)
 
 

@@ -8,7 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import agr_methods, data, models, noise, study, train
+from benchmarks import (
+    agr_methods,
+    classification,
+    data,
+    models,
+    noise,
+    study,
+    train,
+)
 from benchmarks.studies import agr_suspension
 import optaxmods
 
@@ -212,7 +220,13 @@ def test_agr_is_suspended_at_the_right_step(share, plain):
 
 
 def image_studies():
-    return [name for name in study.names() if "alpha" not in name]
+    """Those that train an image classifier and nothing else."""
+    return [
+        name
+        for name in study.names()
+        if getattr(study.find(name).run, "__module__", None)
+        == classification.__name__
+    ]
 
 
 @pytest.fixture

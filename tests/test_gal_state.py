@@ -79,6 +79,29 @@ def test_networks(name):
         assert adjuster.apply(theta, FEATURES).shape == FEATURES.shape
 
 
+def test_a_network_without_parameters():
+    # Noise in place of h (Table VI).
+    network = (
+        lambda key, features: {},
+        lambda theta, z, key: jax.random.normal(key, z.shape),
+    )
+    adjuster = GradientAdjuster(network=network)
+    tx = gal(adjuster, D)
+    state = tx.init(None)
+
+    def objective(z, theta):
+        return adjuster.loss(theta, z, loss_fn, key=jax.random.key(1))
+
+    (loss, metrics), (to_z, to_theta) = jax.value_and_grad(
+        objective, argnums=(0, 1), has_aux=True
+    )(FEATURES, adjuster_params(state))
+    np.testing.assert_allclose(loss, loss_fn(FEATURES).mean(), rtol=1e-6)
+    assert metrics["finite"]
+    plain = jax.grad(lambda z: loss_fn(z).mean())(FEATURES)
+    assert np.abs(to_z - plain).max() > 1e-4
+    tx.update(FEATURES, state, adjuster_grads=to_theta)
+
+
 def make(name):
     return GradientAdjuster(**{"hidden_sizes": (8,), **NETWORKS[name]})
 
