@@ -1,4 +1,4 @@
-"""What AGR and Adan add to an optimizer step and to its compilation.
+"""What the methods add to an optimizer step and to its compilation.
 
 ``python -m benchmarks.step_cost`` measures, in one process, a jitted step with
 donated parameters and state, ``optax.apply_updates`` included. Each round runs

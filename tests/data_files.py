@@ -3,11 +3,6 @@
 import gzip
 
 import numpy as np
-import pytest
-
-# The oldest supported dependencies are tested without those of benchmarks.
-pytest.importorskip("PIL")
-
 from PIL import Image
 
 BOSTON_HEADER = (

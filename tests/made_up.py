@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from benchmarks import cells, runner
+from benchmarks import cells, runner, study
 from benchmarks.study import Curve, Method, Metric, Outcome, Preset, Study
 
 NAME = "made-up"
@@ -52,6 +52,27 @@ STUDY = Study(
     run=run,
     variants=VARIANTS,
 )
+ONE = STUDY._replace(variants={"": {}})
+LOSS = Metric("loss", "loss", False, 1.0, 2)
+TWO = ONE._replace(metrics=[*ONE.metrics, LOSS])
+
+NAN = math.nan
+PNG = b"\x89PNG\r\n\x1a\n"
+PLAIN = [0.50, 0.60, 0.70]
+BETTER = [0.61, 0.71, 0.82]
+WORSE = [0.39, 0.49, 0.58]
+SPREAD = [0.40, 0.60, 0.80]
+
+
+def only_study(monkeypatch):
+    """Makes the made-up study the only one; returns how to change it."""
+
+    def become(changed):
+        monkeypatch.setattr(study, "find", {NAME: changed}.__getitem__)
+
+    monkeypatch.setattr(study, "names", lambda: [NAME])
+    become(STUDY)
+    return become
 
 
 def run_into(out, study=STUDY, preset="small", **choices):
@@ -99,3 +120,15 @@ def rewrite(path, **fields):
     """Changes fields of a cell's file."""
     cell = json.loads(path.read_text()) | fields
     path.write_bytes(cells.to_json(cell))
+
+
+def result_with_losses(scores, losses):
+    result = result_of(scores)
+    for cell in result["cells"]:
+        cell["final"]["loss"] = losses[cell["method"]][cell["seed"]]
+    return result
+
+
+def table_row(text, method):
+    (line,) = [x for x in text.splitlines() if x.startswith(f"| {method} |")]
+    return [part.strip() for part in line.strip("|").split("|")]

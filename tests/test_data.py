@@ -3,13 +3,6 @@
 import os
 import pathlib
 
-import numpy as np
-import pytest
-
-# The oldest supported dependencies are tested without those of benchmarks.
-pytest.importorskip("pooch")
-pytest.importorskip("PIL")
-
 from data_files import (
     CALIFORNIA,
     FOLDERS,
@@ -23,6 +16,8 @@ from data_files import (
     write_mnist,
     write_wikitext2,
 )
+import numpy as np
+import pytest
 
 from benchmarks import data
 from benchmarks.data import splits

@@ -5,13 +5,9 @@ import os
 import pickle
 import zipfile
 
+from data_files import FOLDERS, idx, write, write_dsb2018
 import numpy as np
 import pytest
-
-# The oldest supported dependencies are tested without those of benchmarks.
-pytest.importorskip("pooch")
-
-from data_files import FOLDERS, idx, write, write_dsb2018
 
 from benchmarks import data
 

@@ -10,10 +10,6 @@ import zipfile
 
 import pytest
 
-# The oldest supported dependencies are tested without those of benchmarks.
-pytest.importorskip("pooch")
-pytest.importorskip("PIL")
-
 from benchmarks import data
 from benchmarks.data import fetch, sources, unpack
 

@@ -85,7 +85,7 @@ def test_a_network_without_parameters():
         lambda key, features: {},
         lambda theta, z, key: jax.random.normal(key, z.shape),
     )
-    adjuster = GradientAdjuster(network=network)
+    adjuster = GradientAdjuster(network=network, tentative_step=1e-3)
     tx = gal(adjuster, D)
     state = tx.init(None)
 

@@ -1,20 +1,11 @@
 """Pictures of made-up results; how they look is for eyes."""
 
-import math
-
-from made_up import STUDY, result_of
+from made_up import BETTER, NAN, ONE, PLAIN, PNG, STUDY, result_of
 import numpy as np
 import pytest
 
 from benchmarks import plots
 from benchmarks.study import Metric
-
-NAN = math.nan
-PNG = b"\x89PNG\r\n\x1a\n"
-PLAIN = [0.50, 0.60, 0.70]
-BETTER = [0.61, 0.71, 0.82]
-ONE = STUDY._replace(variants={"": {}})
-
 
 PLOTTED = {
     "one epoch": {"plain": PLAIN, "claimed": BETTER},

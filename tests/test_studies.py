@@ -3,54 +3,24 @@
 import itertools
 import math
 
-from data_files import cifar_records, idx, random_images, write
+from data_files import FOLDERS
 import numpy as np
 import pytest
+from trainable_files import TRAINABLE
 
-from benchmarks import report, runner, study
-
-
-def labels_of(count, classes):
-    return np.arange(count) % classes
-
-
-def write_mnist(folder):
-    for part, count in ("train", 200), ("t10k", 100):
-        images = random_images(count, 28, 28)
-        labels = labels_of(count, 10).astype(np.uint8)
-        write(folder / f"{part}-images-idx3-ubyte", idx(images))
-        write(folder / f"{part}-labels-idx1-ubyte", idx(labels))
-
-
-def write_cifar10(folder):
-    for name, count in ("data_batch_1", 80), ("test_batch", 50):
-        images = random_images(count, 32, 32, 3)
-        records = cifar_records(images, labels_of(count, 10))
-        write(folder / f"{name}.bin", records)
-
-
-def write_cifar100(folder):
-    for name, count in ("train", 100), ("test", 100):
-        images = random_images(count, 32, 32, 3)
-        fine = labels_of(count, 100)
-        write(folder / f"{name}.bin", cifar_records(images, fine // 5, fine))
-
-
-def write_wikitext2(folder):
-    words = np.random.default_rng(0).choice([*"abcdefgh", "<unk>"], 1100)
-    text = " \n " + " ".join(words) + " \n"
-    for part in "train", "valid", "test":
-        write(folder / f"wiki.{part}.tokens", text.encode())
+from benchmarks import data, report, runner, study
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    write_mnist(folder / "mnist")
-    write_cifar10(folder / "cifar-10-batches-bin")
-    write_cifar100(folder / "cifar-100-binary")
-    write_wikitext2(folder / "wikitext-2")
+    for name, write_set in TRAINABLE.items():
+        write_set(folder / FOLDERS[name][0])
     return folder
+
+
+def test_every_set_is_at_hand(data_dir):
+    assert all(data.available(name, data_dir) for name in data.SETS)
 
 
 @pytest.mark.parametrize("name", study.names())
