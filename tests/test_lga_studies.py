@@ -167,6 +167,7 @@ READINGS = {
         "log_base": math.e,
         "upper_bound": "first_value",
     },
+    "lga-per-step-log10": {"status_every": 1, "upper_bound": "first_value"},
     "lga-ceiling": {
         "status_every": STEPS,
         "lower_bound": 0.0,
@@ -207,7 +208,8 @@ def test_readings_differ():
 
 def test_methods_name_their_baselines_and_claims():
     methods = lga_methods.METHODS
-    assert len(methods) == 2 * 7 + 4
+    # SGD alone has the readings beside the first.
+    assert len(methods) == 2 * 7 + len(READINGS) - 1
     for name, method in methods.items():
         *prefix, last = name.split("+")
         assert method.baseline == (last if prefix else None)
