@@ -153,12 +153,9 @@ def _is_of_today(
 ) -> bool:
     """Whether a cell was run as the study says today.
 
-    A method or variant that it no longer has is shown as it was run, and so is
-    what was packed before there were digests.
+    A method or variant that it no longer has is shown as it was run.
     """
     found = study.find(shared["study"])
-    if digest is None:
-        return True
     if key.method not in found.methods or key.variant not in found.variants:
         return True
     wanted = runner.cell_configuration(found, shared, key)

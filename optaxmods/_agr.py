@@ -296,8 +296,8 @@ def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
 def _four_over_sum(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
     """One number a matrix; 0 where the sum overflows."""
     # XLA's CPU backend writes |g| to memory where the reduction and the
-    # elementwise pass share it (2.2-2.4x a step of AdamW). The barrier makes
-    # them two expressions; it costs no copy.
+    # elementwise pass share it, which costs more than a step of AdamW. The
+    # barrier makes them two expressions; it costs no copy.
     operand = jax.lax.optimization_barrier(gradient)
     total = _matrix_sum(jnp.abs(operand.astype(wide_dtype(gradient))), group)
     # The reciprocal is one division a matrix instead of one an entry. With

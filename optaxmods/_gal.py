@@ -8,7 +8,7 @@ import optax
 
 from optaxmods import _gal_adjustment as adjustment
 from optaxmods._gal_adjustment import Theta
-from optaxmods._gradient_adjuster import GradientAdjuster
+from optaxmods._gradient_adjuster import GradientAdjuster, check_num_features
 
 
 class GalState(NamedTuple):
@@ -100,8 +100,7 @@ def gal(
       `Learning to Minimize the Remainder in Supervised Learning
       <https://arxiv.org/abs/2201.09193>`_, 2022
     """
-    if num_features < 2:
-        adjuster.init(jax.random.key(0), num_features)  # Raises.
+    check_num_features(num_features)
     tx = optax.adam(1e-3) if optimizer is None else optimizer
 
     def init_fn(params: optax.Params) -> GalState:

@@ -20,7 +20,7 @@ from optaxmods._gal_adjustment import LossFn, Theta
 ACCEPT = ("<=", "<", "always", "never")
 CONVENTIONS = ("paper", "released")
 REMAINDERS = ("auto", "finite", "quadratic")
-# Training diverged on several tasks at this magnitude and above.
+# Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
 
 
@@ -148,13 +148,7 @@ class GradientAdjuster:
         Raises:
           ValueError: fewer features than 2.
         """
-        if num_features < 2:
-            raise ValueError(
-                f"num_features must be at least 2, got {num_features}: v/||v||"
-                " of one number is its sign, of which theta gets no gradient."
-                " Adjust the last hidden layer instead, with the output layer"
-                " inside loss_fn."
-            )
+        check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
@@ -279,13 +273,24 @@ class GradientAdjuster:
         return self.tentative_step if given is None else given
 
 
+def check_num_features(num_features: int) -> None:
+    """Raises a sentence where there is no direction to learn."""
+    if num_features < 2:
+        raise ValueError(
+            f"num_features must be at least 2, got {num_features}: v/||v|| of"
+            " one number is its sign, of which theta gets no gradient. Adjust"
+            " the last hidden layer instead, with the output layer inside"
+            " loss_fn."
+        )
+
+
 def _check_magnitude(magnitude: float) -> None:
     if not 0 <= magnitude <= 1:
         raise ValueError(f"magnitude must be in [0, 1], got {magnitude}.")
     if magnitude >= LARGE_MAGNITUDE:
         warnings.warn(
-            f"a magnitude of {magnitude} makes training diverge on some tasks"
-            " although its adjustments are accepted; the paper's are 0.001 and"
+            f"a magnitude of {magnitude} can make training diverge although"
+            " its adjustments are accepted; the paper's are 0.001 and"
             " 0.01",
             stacklevel=4,
         )

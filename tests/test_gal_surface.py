@@ -3,6 +3,7 @@
 import functools
 import math
 
+from formulas import adam, rmsprop
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,24 +69,6 @@ def sgd(x, gradients, rate):
         yield x
 
 
-def rmsprop(x, gradients, rate):
-    square = np.zeros_like(x)
-    for g in gradients:
-        square = 0.99 * square + 0.01 * g**2
-        x = x - rate * g / (np.sqrt(square) + 0.1)
-        yield x
-
-
-def adam(x, gradients, rate):
-    mean, square = np.zeros_like(x), np.zeros_like(x)
-    for step, g in enumerate(gradients, start=1):
-        mean = 0.8 * mean + 0.2 * g
-        square = 0.999 * square + 0.001 * g**2
-        root = np.sqrt(square / (1 - 0.999**step))
-        x = x - rate * mean / (1 - 0.8**step) / (root + 0.1)
-        yield x
-
-
 def around_sgd(x, gradients, rate, period=5, part=0.5):
     slow = x
     for step, g in enumerate(gradients, start=1):
@@ -114,8 +97,8 @@ def bounded(x, gradients, rate, final=0.02, gamma=0.5, clipped=None):
 
 ORACLES = {
     "gd": sgd,
-    "rmsprop": rmsprop,
-    "adam": adam,
+    "rmsprop": functools.partial(rmsprop, eps=0.1),
+    "adam": functools.partial(adam, b1=0.8, eps=0.1),
     "lookahead": around_sgd,
     "adabound": bounded,
 }

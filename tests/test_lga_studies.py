@@ -3,6 +3,7 @@
 import functools
 import math
 
+from formulas import adam, rmsprop
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,24 +36,6 @@ def sgd(x, gradients, rate, momentum=0.0):
     for g in gradients:
         buffer = momentum * buffer + g
         x = x - rate * buffer
-        yield x
-
-
-def rmsprop(x, gradients, rate):
-    square = np.zeros_like(x)
-    for g in gradients:
-        square = 0.99 * square + 0.01 * g**2
-        x = x - rate * g / (np.sqrt(square) + 1e-8)
-        yield x
-
-
-def adam(x, gradients, rate):
-    mean, square = np.zeros_like(x), np.zeros_like(x)
-    for step, g in enumerate(gradients, start=1):
-        mean = 0.9 * mean + 0.1 * g
-        square = 0.999 * square + 0.001 * g**2
-        root = np.sqrt(square / (1 - 0.999**step))
-        x = x - rate * mean / (1 - 0.9**step) / (root + 1e-8)
         yield x
 
 
