@@ -81,7 +81,9 @@ def curves(study: Study, result: Result) -> bytes:
     rows = -(-len(panels) // columns)
     height = max(2.5 * rows + 0.9, 0.22 * len(names) + 1.2)
     figure = Figure(figsize=(3.5 * columns + 1.8, height), layout=_layout())
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    # Beside a longer one a short variant would be squeezed into a corner.
+    share = "all" if len(_lengths(result)) == 1 else "none"
+    grid = figure.subplots(rows, columns, sharex=share, squeeze=False)
     looks = _looks(study, names)
     for axes, (variant, curve) in zip(grid.flat, panels, strict=False):
         runs = {name: places.get((variant, name), {}) for name in names}
@@ -194,6 +196,14 @@ def _draw_curve(
     axes.tick_params(labelsize=SMALL)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _lengths(result: Result) -> set[int]:
+    return {
+        len(points)
+        for cell in result["cells"]
+        for points in cell["curves"].values()
+    }
 
 
 def _finite(by_seed: verdicts.Cells, key: str) -> np.ndarray:

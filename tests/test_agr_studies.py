@@ -8,7 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import agr_methods, data, models, noise, study, train
+from benchmarks import (
+    agr_methods,
+    classification,
+    data,
+    models,
+    noise,
+    study,
+    train,
+)
 from benchmarks.studies import agr_suspension
 import optaxmods
 
@@ -212,7 +220,13 @@ def test_agr_is_suspended_at_the_right_step(share, plain):
 
 
 def image_studies():
-    return [name for name in study.names() if "alpha" not in name]
+    """Those that train an image classifier and nothing else."""
+    return [
+        name
+        for name in study.names()
+        if getattr(study.find(name).run, "__module__", None)
+        == classification.__name__
+    ]
 
 
 @pytest.fixture
@@ -234,7 +248,8 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
     found = study.find(name)
     images = jnp.zeros((64, 8, 8, 1))
     split = data.Split(*[data.Examples(images, jnp.arange(64) % 10)] * 2)
-    loaded = found.load({}, None) if name == "agr-label-noise" else split
+    by_share = name == "agr-label-noise"
+    loaded = found.load({}, None) if by_share else split
     preset = found.presets["smoke"]
     for variant in preset.variants or found.variants:
         for method in preset.methods or found.methods:
@@ -246,7 +261,11 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
             assert given["seeds"] == [0, 1]
             assert given["learning_rate"] == settings["learning_rate"]
             key = {"key": jax.random.key(0), "value": 1.0}
-            updates_of(make(given["learning_rate"]), steps=1, **key)
+            optimizer = make(given["learning_rate"])
+            if isinstance(make, train.WithAdjuster):
+                theta = optaxmods.adjuster_params(optimizer.init({}))
+                key["adjuster_grads"] = theta
+            updates_of(optimizer, steps=1, **key)
             # The same object again, or it would be compiled again.
             found.run(job)
             assert made[-1][1] is make
