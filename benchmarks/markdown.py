@@ -297,7 +297,7 @@ def _chosen(
     study: Study, preset: Preset | None, methods: Sequence[str], seeds: int
 ) -> str:
     """The options that differ from the preset's."""
-    planned = set(preset.methods or study.methods) if preset else set()
+    planned = set(studies.methods_to_run(study, preset)) if preset else set()
     options = "" if preset and seeds == preset.seeds else f" --seeds {seeds}"
     if set(methods) != planned:
         options += _option("methods", methods)

@@ -32,6 +32,7 @@ class Method(NamedTuple):
     description: str
     baseline: str | None = None  # The method it is compared with.
     claimed: bool = False  # Whether the paper claims it, on whatever data.
+    not_run: str = ""  # Why it is listed all the same, where it cannot be run.
 
 
 class Paper(NamedTuple):
@@ -102,6 +103,12 @@ class Study(NamedTuple):
 
 
 PRESETS = ("smoke", "small", "paper")
+
+
+def methods_to_run(study: Study, preset: Preset) -> list[str]:
+    """Returns the methods of a preset, but for those that cannot be run."""
+    planned = preset.methods or study.methods
+    return [name for name in planned if not study.methods[name].not_run]
 
 
 def names() -> list[str]:

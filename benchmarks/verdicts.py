@@ -89,6 +89,8 @@ def rows(study: Study, result: Result) -> list[Row]:
         else:
             beyond = any(x in y for x, y in zip(place, unplanned, strict=True))
             verdict = BEYOND if beyond else LEFT_OUT
+            if method(study, place[1]).not_run:
+                verdict = f"not run, {method(study, place[1]).not_run}"
         found.append(
             Row(
                 *place,

@@ -110,6 +110,18 @@ def test_what_a_preset_does_not_plan_is_told():
     assert "leaves out" not in markdown.page(STUDY, result_of({}), [])
 
 
+def test_what_cannot_be_run_is_listed_with_the_reason():
+    methods = STUDY.methods | {"odd": Method("an idea", not_run="it is odd")}
+    changed = ONE._replace(methods=methods)
+    result = result_of({name: BETTER for name in STUDY.methods})
+    page = markdown.page(changed, result, [])
+    assert table_row(page, "odd")[-1] == "not run, it is odd"
+    assert "- `odd`: an idea" in page
+    # To repeat the run it need not be named.
+    assert "--methods" not in page
+    assert "odd" not in verdicts.sentence(changed, result)
+
+
 def test_nothing_is_said_of_comparisons_where_there_are_none():
     names = ("first", "second")
     changed = ONE._replace(methods={name: Method(name) for name in names})

@@ -3,7 +3,13 @@
 import itertools
 import math
 
-from data_files import cifar_records, idx, random_images, write
+from data_files import (
+    BOSTON_HEADER,
+    cifar_records,
+    idx,
+    random_images,
+    write,
+)
 import numpy as np
 import pytest
 
@@ -43,6 +49,18 @@ def write_wikitext2(folder):
         write(folder / f"wiki.{part}.tokens", text.encode())
 
 
+def write_tables(folder):
+    def lines(columns):
+        numbers = np.random.default_rng(0).uniform(1, 9, (120, columns))
+        return [",".join(f"{x:f}" for x in row) for row in numbers]
+
+    for path, rows in (
+        ("boston/BostonHousing.csv", [BOSTON_HEADER, *lines(14)]),
+        ("CaliforniaHousing/cal_housing.data", lines(9)),
+    ):
+        write(folder / path, ("\n".join(rows) + "\n").encode())
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -50,6 +68,7 @@ def data_dir(tmp_path_factory):
     write_cifar10(folder / "cifar-10-batches-bin")
     write_cifar100(folder / "cifar-100-binary")
     write_wikitext2(folder / "wikitext-2")
+    write_tables(folder)
     return folder
 
 
@@ -66,7 +85,7 @@ def test_smoke(name, data_dir, tmp_path):
     expected = {
         (variant, method, seed)
         for variant in preset.variants or found.variants
-        for method in preset.methods or found.methods
+        for method in study.methods_to_run(found, preset)
         for seed in range(preset.seeds)
     }
     cells = result["cells"]
