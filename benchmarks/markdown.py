@@ -88,10 +88,12 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
         " was run."
     )
     if verdicts.is_compared(rows):
+        described = [m.label for m in study.metrics if not m.tested]
+        but = f" but {', '.join(described)}" if described else ""
         lines.append(
-            "Every metric is tested: paired over the seeds that a method and"
-            " its baseline both have, two-sided t, with Holm's correction over"
-            f" {tables.count(tests, 'test')}, those of all metrics and"
+            f"Every metric{but} is tested: paired over the seeds that a method"
+            " and its baseline both have, two-sided t, with Holm's correction"
+            f" over {tables.count(tests, 'test')}, those of all metrics and"
             " comparisons here. Intervals are not corrected."
         )
     lines += _mixed(result)
@@ -231,7 +233,7 @@ def _chosen(
     study: Study, preset: Preset | None, methods: Sequence[str], seeds: int
 ) -> str:
     """The options that differ from the preset's."""
-    planned = set(preset.methods or study.methods) if preset else set()
+    planned = set(studies.methods_to_run(study, preset)) if preset else set()
     options = "" if preset and seeds == preset.seeds else f" --seeds {seeds}"
     if set(methods) != planned:
         options += _option("methods", methods)

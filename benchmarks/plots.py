@@ -82,7 +82,9 @@ def curves(study: Study, result: Result) -> bytes:
     rows = -(-len(panels) // columns)
     height = max(2.5 * rows + 0.9, 0.22 * len(names) + 1.2)
     figure = Figure(figsize=(3.5 * columns + 1.8, height), layout=_layout())
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    # Beside a longer one a short variant would be squeezed into a corner.
+    share = "all" if len(_lengths(result)) == 1 else "none"
+    grid = figure.subplots(rows, columns, sharex=share, squeeze=False)
     looks = _looks(study, names)
     for axes, (variant, curve) in zip(grid.flat, panels, strict=False):
         runs = {name: places.get((variant, name), {}) for name in names}
@@ -122,7 +124,7 @@ def effects(study: Study, result: Result) -> bytes | None:
         return None
     variants = list(dict.fromkeys(row.variant for row in rows))
     names = list(dict.fromkeys(row.method for row in rows))
-    shape = len(variants), len(study.metrics)
+    shape = len(variants), len(study.tested)
     figure = Figure(
         figsize=(
             2.7 * shape[1] + 2.6,
@@ -137,7 +139,7 @@ def effects(study: Study, result: Result) -> bytes | None:
         for index, axes in enumerate(line):
             _draw_effects(axes, study, index, names, here, looks)
         line[0].set_title(variant, loc="left", fontsize=9, fontweight="bold")
-    for axes, metric in zip(grid[-1], study.metrics, strict=True):
+    for axes, metric in zip(grid[-1], study.tested, strict=True):
         side = "right" if metric.larger_is_better else "left"
         axes.set_xlabel(f"{metric.label}\n({side} is better)", fontsize=9)
     figure.suptitle(
@@ -199,6 +201,14 @@ def _draw_curve(
     axes.tick_params(labelsize=SMALL)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _lengths(result: Result) -> set[int]:
+    return {
+        len(points)
+        for cell in result["cells"]
+        for points in cell["curves"].values()
+    }
 
 
 def _finite(by_seed: verdicts.Cells, key: str) -> np.ndarray:

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from benchmarks import cells
-from benchmarks.study import Job, Outcome, Settings, Study
+from benchmarks.study import Job, Outcome, Settings, Study, methods_to_run
 
 
 class Plan(NamedTuple):
@@ -67,10 +67,14 @@ def plan(
 ) -> Plan:
     """Returns a preset's plan with what the user chose instead."""
     chosen = study.presets[preset]
-    methods = methods or chosen.methods or list(study.methods)
+    methods = methods or methods_to_run(study, chosen)
     variants = variants or chosen.variants or list(study.variants)
     _check_known("method", methods, study.methods, name)
     _check_known("variant", variants, study.variants, name)
+    for method in methods:
+        if study.methods[method].not_run:
+            why = study.methods[method].not_run
+            raise ValueError(f"{method!r} of {name} cannot be run: {why}")
     return Plan(
         study,
         name,

@@ -17,16 +17,14 @@ Settings = Mapping[str, Any]  # JSON values.
 
 
 class Metric(NamedTuple):
-    """One number of a finished run.
-
-    All of a study's are tested; the paper's claim is about the first.
-    """
+    """One number of a finished run; the paper's claim is about the first."""
 
     key: str  # Of Outcome.final.
     label: str
     larger_is_better: bool
     factor: float = 1.0  # From what is measured to what is shown.
     digits: int = 2
+    tested: bool = True  # Else it describes a method and is not compared.
 
 
 class Method(NamedTuple):
@@ -35,6 +33,7 @@ class Method(NamedTuple):
     description: str
     baseline: str | None = None  # The method it is compared with.
     claimed: bool = False  # Whether the paper claims it, on whatever data.
+    not_run: str = ""  # Why it is listed all the same, where it cannot be run.
 
 
 class Paper(NamedTuple):
@@ -105,8 +104,19 @@ class Study(NamedTuple):
     x_label: str = "epoch"
     steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
 
+    @property
+    def tested(self) -> list[Metric]:
+        """The metrics that methods are compared in; the first is one."""
+        return [metric for metric in self.metrics if metric.tested]
+
 
 PRESETS = ("smoke", "small", "paper")
+
+
+def methods_to_run(study: Study, preset: Preset) -> list[str]:
+    """Returns the methods of a preset, but for those that cannot be run."""
+    planned = preset.methods or study.methods
+    return [name for name in planned if not study.methods[name].not_run]
 
 
 def names() -> list[str]:

@@ -100,7 +100,7 @@ def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
             *_compared(row, row.comparisons[index]),
             _marked(row, index),
         ]
-        for index, metric in enumerate(study.metrics)
+        for index, metric in enumerate(study.tested)
         for row in rows
         if index > 0 and row.comparisons and row.seeds
     ]

@@ -1,4 +1,4 @@
-"""Training of one classifier by one method, for several seeds at once."""
+"""Training of one network by one method, for several seeds at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 import functools
@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.data import Examples, Split
+from benchmarks.data import Examples, Rows, Split
 from benchmarks.study import Outcome
+from optaxmods import GradientAdjuster, adjuster_params
 
 # Called with the learning rate, which is traced, so that one program serves
 # all of them.
@@ -22,6 +23,26 @@ EVALUATED_AT_ONCE = 250
 # Training loss and accuracy are those of so many training examples, the first
 # ones, unless a study says otherwise.
 MEASURED_TRAIN = 2000
+
+
+class WithAdjuster(NamedTuple):
+    """A ``MakeOptimizer`` of GAL: the loss is the adjuster's."""
+
+    adjuster: GradientAdjuster
+    # Called with the learning rate and theta's key; it holds one ``gal``.
+    make_with_key: Callable[[Any, jax.Array], optax.GradientTransformation]
+
+    def __call__(self, rate: Any, key: Any = 0) -> optax.GradientTransformation:
+        return self.make_with_key(rate, key)
+
+
+class Objective(NamedTuple):
+    """What is minimized, cut where GAL adjusts the gradient."""
+
+    # The model's method from the inputs to the features; None calls it.
+    features: str | None
+    # Each example's loss of (model, params, features, targets).
+    losses: Callable[[nn.Module, Any, jax.Array, jax.Array], jax.Array]
 
 
 class Curves(NamedTuple):
@@ -66,7 +87,8 @@ def train(
     Args:
         model: A classifier, called as ``model(images, train=...)`` for logits.
         make_optimizer: The method; called with the learning rate. Its update
-            is given the batch's loss as ``value`` and a ``key`` of the step.
+            is given the batch's loss as ``value`` and a ``key`` of the step,
+            and GAL's theta is drawn by the seed.
         data: The images to train and to test on.
         learning_rate: What the method is called with.
         seeds: One run each.
@@ -109,26 +131,28 @@ def train(
 def epochs_of(
     model: nn.Module,
     make_optimizer: MakeOptimizer,
-    examples: Examples,
+    examples: Examples | Rows,
     *,
     learning_rate: float,
     seeds: Sequence[int],
     epochs: int,
     batch_size: int,
     vmapped: bool | None = None,
+    objective: Objective | None = None,
 ) -> Iterator[Run]:
     """Yields all seeds' runs before training and after each epoch.
 
-    The arguments are those of ``train``.
+    The arguments are those of ``train``, and what to minimize where it is not
+    the cross-entropy of the logits.
     """
+    inputs, targets = examples
+    objective = objective or CLASSIFICATION
     rate = jnp.asarray(learning_rate, jnp.float32)
     seed_array = jnp.asarray(seeds, jnp.uint32)
-    runs = _start(model, make_optimizer, rate, seed_array, examples.images)
+    runs = _start(model, make_optimizer, rate, seed_array, inputs)
     yield runs
     for epoch in range(epochs):
-        batches = batch_indices(
-            seed_array, epoch, len(examples.labels), batch_size
-        )
+        batches = batch_indices(seed_array, epoch, len(targets), batch_size)
         keys = _step_keys(seed_array, epoch)
         runs = _epoch(
             model,
@@ -138,6 +162,7 @@ def epochs_of(
             batches,
             keys,
             examples,
+            objective,
             _is_vmapped(vmapped),
         )
         yield runs
@@ -159,12 +184,11 @@ def outcomes(curves: Curves) -> list[Outcome]:
 
 
 def _keys(seed: jax.Array) -> jax.Array:
-    """Returns a seed's keys: for its weights, its batches, its steps."""
+    """Returns a seed's keys: for its weights, batches, steps and theta."""
     key = jax.random.key(seed)
     # The first two are those that the key was first split into.
-    return jnp.concatenate(
-        [jax.random.split(key), jax.random.fold_in(key, 2)[None]]
-    )
+    others = [jax.random.fold_in(key, index)[None] for index in (2, 3)]
+    return jnp.concatenate([jax.random.split(key), *others])
 
 
 def _is_vmapped(chosen: bool | None) -> bool:
@@ -183,10 +207,10 @@ def _each_seed(
 # slowly, and these compile once for all methods.
 @functools.partial(jax.jit, static_argnames="model")
 def _initial_variables(
-    model: nn.Module, seeds: jax.Array, images: jax.Array
+    model: nn.Module, seeds: jax.Array, inputs: jax.Array
 ) -> Any:
     def init_one(seed: jax.Array) -> Any:
-        return model.init(_keys(seed)[0], images)
+        return model.init(_keys(seed)[0], inputs)
 
     return jax.vmap(init_one)(seeds)
 
@@ -196,11 +220,17 @@ def _start(
     make_optimizer: MakeOptimizer,
     rate: jax.Array,
     seeds: jax.Array,
-    images: jax.Array,
+    inputs: jax.Array,
 ) -> Run:
-    variables = dict(_initial_variables(model, seeds, images[:1]))
+    variables = dict(_initial_variables(model, seeds, inputs[:1]))
     params = variables.pop("params")
-    return Run(params, variables, jax.vmap(make_optimizer(rate).init)(params))
+
+    def init_one(params: Any, seed: jax.Array) -> optax.OptState:
+        if isinstance(make_optimizer, WithAdjuster):
+            return make_optimizer(rate, _keys(seed)[3]).init(params)
+        return make_optimizer(rate).init(params)
+
+    return Run(params, variables, jax.vmap(init_one)(params, seeds))
 
 
 @functools.partial(jax.jit, static_argnames=("num_examples", "batch_size"))
@@ -224,7 +254,8 @@ def _step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "make_optimizer", "vmapped")
+    jax.jit,
+    static_argnames=("model", "make_optimizer", "objective", "vmapped"),
 )
 def _epoch(
     model: nn.Module,
@@ -233,31 +264,50 @@ def _epoch(
     runs: Run,
     batches: jax.Array,
     keys: jax.Array,
-    train: Examples,
+    train: Examples | Rows,
+    objective: Objective,
     vmapped: bool,
 ) -> Run:
     """Takes every seed through one epoch of its own batches."""
     optimizer = optax.with_extra_args_support(make_optimizer(rate))
+    adjuster = None
+    if isinstance(make_optimizer, WithAdjuster):
+        adjuster = make_optimizer.adjuster
+    inputs, targets = train
 
     def step(run: Run, batch: tuple[jax.Array, jax.Array]) -> tuple[Run, None]:
         rows, key = batch
         noise, dropout = jax.random.split(key)
 
-        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-            logits, statistics = model.apply(
+        def loss_fn(params: Any, theta: Any) -> tuple[jax.Array, Any]:
+            features, statistics = model.apply(
                 {"params": params, **run.statistics},
-                train.images[rows],
+                inputs[rows],
                 train=True,
                 mutable=list(run.statistics),
                 rngs={"dropout": dropout},
+                method=objective.features,
             )
-            return _cross_entropy(logits, train.labels[rows]).mean(), statistics
 
-        (value, statistics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-            run.params
-        )
+            def losses(features: jax.Array) -> jax.Array:
+                return objective.losses(model, params, features, targets[rows])
+
+            if adjuster is None:
+                return losses(features).mean(), statistics
+            loss, _ = adjuster.loss(theta, features, losses, key=noise)
+            return loss, statistics
+
+        theta = adjuster_params(run.opt_state) if adjuster else None
+        (value, statistics), (grads, adjuster_grads) = jax.value_and_grad(
+            loss_fn, argnums=(0, 1), has_aux=True
+        )(run.params, theta)
         updates, opt_state = optimizer.update(
-            grads, run.opt_state, run.params, value=value, key=noise
+            grads,
+            run.opt_state,
+            run.params,
+            value=value,
+            key=noise,
+            adjuster_grads=adjuster_grads,
         )
         params = optax.apply_updates(run.params, updates)
         return Run(params, statistics, opt_state), None
@@ -318,3 +368,9 @@ def _evaluate(
 
 def _cross_entropy(logits: Any, labels: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+CLASSIFICATION = Objective(
+    None,
+    lambda model, params, logits, labels: _cross_entropy(logits, labels),
+)

@@ -49,7 +49,7 @@ class Row(NamedTuple):
     seeds: int
     diverged: int
     summaries: Sequence[Summary]  # One for each metric.
-    comparisons: Sequence[Comparison]  # As many; none without a baseline.
+    comparisons: Sequence[Comparison]  # In those tested, given a baseline.
     state: str  # What there is of it, in words.
 
     @property
@@ -103,7 +103,7 @@ def rows(study: Study, result: Result) -> list[Row]:
         runs = places.get(place, {})
         state = _state(study, result, places, place)
         comparisons = []
-        for metric, effect in zip(study.metrics, each, strict=False):
+        for metric, effect in zip(study.tested, each, strict=False):
             p = next(adjusted)
             verdict = state or _verdict(study, place[1], metric, effect, p)
             comparisons.append(Comparison(metric, effect, p, verdict))
@@ -157,7 +157,7 @@ def sentences(study: Study, result: Result) -> list[str]:
         return ["no verdict: its methods are measured, not compared"]
     return [
         f"{metric.label}: {_sum_up(compared, index)}"
-        for index, metric in enumerate(study.metrics)
+        for index, metric in enumerate(study.tested)
     ]
 
 
@@ -226,7 +226,7 @@ def _effects(
     places: Mapping[tuple[str, str], Cells],
     place: tuple[str, str],
 ) -> list[Effect]:
-    """Returns the effect on each metric; none without a baseline."""
+    """Returns the effect on each tested metric; none without a baseline."""
     variant, name = place
     baseline = method(study, name).baseline
     if baseline is None:
@@ -236,7 +236,7 @@ def _effects(
         statistics.compare(
             _values(ours, metric.key), _values(theirs, metric.key)
         )
-        for metric in study.metrics
+        for metric in study.tested
     ]
 
 
@@ -252,6 +252,8 @@ def _state(
     if not runs:
         unplanned = beyond_preset(study, result)
         beyond = any(x in y for x, y in zip(place, unplanned, strict=True))
+        if why := method(study, name).not_run:
+            return f"not run, {why}"
         return BEYOND if beyond else LEFT_OUT
     if diverged(runs):
         return f"diverged in {diverged(runs)} of {len(runs)}"

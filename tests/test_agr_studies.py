@@ -8,7 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import agr_methods, classification, data, noise, study, train
+from benchmarks import (
+    agr_methods,
+    classification,
+    data,
+    noise,
+    study,
+    train,
+)
 from benchmarks.studies import agr_suspension
 import optaxmods
 
@@ -253,12 +260,29 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
             assert given["seeds"] == [0, 1]
             assert given["learning_rate"] == settings["learning_rate"]
             key = {"key": jax.random.key(0), "value": 1.0}
-            updates_of(make(given["learning_rate"]), steps=1, **key)
+            optimizer = make(given["learning_rate"])
+            if isinstance(make, train.WithAdjuster):
+                theta = optaxmods.adjuster_params(optimizer.init({}))
+                key["adjuster_grads"] = theta
+            updates_of(optimizer, steps=1, **key)
             # The same object again, or it would be compiled again.
             found.run(job)
             assert made[-1][1] is make
             baseline = found.methods[method].baseline
             assert baseline is None or baseline in found.methods
+
+
+def test_other_seeds_are_those_that_nobody_saw(made):
+    found = study.find("agr-heavy-tails")
+    for variant, expected in {
+        "1 degrees": [0, 1],
+        "1 degrees, other seeds": [100, 101],
+    }.items():
+        small = found.presets["small"]
+        settings = {**small.settings, **found.variants[variant]}
+        found.run(study.Job("adamw", settings, [0, 1], None, lambda: None))
+        assert made[-1][-1]["seeds"] == expected
+        assert small.seeds <= 100
 
 
 def test_presets_of_a_study_name_what_it_has():

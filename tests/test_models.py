@@ -67,6 +67,18 @@ def test_classifier_has_its_parameters_and_logits(name):
         )
 
 
+def test_regressor_predicts_from_its_last_hidden_layer():
+    model, inputs = models.Regressor(sizes=(5, 3)), np.ones((4, 13))
+    variables = model.init(jax.random.key(0), inputs)
+    assert parameters(variables) == 13 * 5 + 5 + 5 * 3 + 3 + 3 + 1
+    features = model.apply(variables, inputs, train=True, method="features")
+    assert features.shape == (4, 3)
+    assert (features >= 0).all()
+    predicted = model.apply(variables, features, method="predict")
+    assert predicted.shape == (4,)
+    np.testing.assert_array_equal(predicted, model.apply(variables, inputs))
+
+
 def lax_convolution(inputs, kernel, strides, padding):
     return jax.lax.conv_general_dilated(
         inputs,

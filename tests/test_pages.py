@@ -2,6 +2,7 @@
 
 from made_up import (
     BETTER,
+    LOSS,
     NAN,
     ONE,
     PLAIN,
@@ -16,7 +17,7 @@ from made_up import (
 )
 import pytest
 
-from benchmarks import markdown, report, verdicts
+from benchmarks import markdown, plots, report, verdicts
 from benchmarks.study import Method, Metric, Paper, Preset
 
 
@@ -58,6 +59,32 @@ def test_what_a_preset_does_not_plan_is_told():
     assert "settings that this preset leaves out: `other`." in page
     assert "methods that this preset leaves out: `claimed`, `control`." in page
     assert "leaves out" not in markdown.page(STUDY, result_of({}), [])
+
+
+def test_what_cannot_be_run_is_listed_with_the_reason():
+    methods = STUDY.methods | {"odd": Method("an idea", not_run="it is odd")}
+    changed = ONE._replace(methods=methods)
+    result = result_of({name: BETTER for name in STUDY.methods})
+    page = markdown.page(changed, result, [])
+    assert table_row(page, "odd")[-1] == "not run, it is odd"
+    assert "- `odd`: an idea" in page
+    # To repeat the run it need not be named.
+    assert "--methods" not in page
+    assert "odd" not in " ".join(verdicts.sentences(changed, result))
+
+
+def test_a_metric_that_only_describes_is_not_compared():
+    changed = TWO._replace(metrics=[*ONE.metrics, LOSS._replace(tested=False)])
+    scores = {"plain": PLAIN, "claimed": BETTER}
+    result = result_with_losses(scores, {"plain": PLAIN, "claimed": WORSE})
+    pages = [markdown.page(each, result, []) for each in (TWO, changed)]
+    for page, tests in zip(pages, ("2 tests", "1 test,"), strict=True):
+        assert f"Holm's correction over {tests}" in page
+    assert ["\n| loss |" in page for page in pages] == [True, False]
+    assert "| score, % | loss |" in pages[1]
+    assert ["but loss is tested" in page for page in pages] == [False, True]
+    assert len(verdicts.sentences(changed, result)) == 1
+    assert plots.effects(changed, result)
 
 
 def test_nothing_is_said_of_comparisons_where_there_are_none():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cells, runner
-from benchmarks.study import Outcome, Preset
+from benchmarks.study import Method, Outcome, Preset
 
 ALL = 2 * len(METHODS) * 3  # Variants, methods and seeds of "small".
 
@@ -226,3 +226,12 @@ def test_a_preset_may_choose_and_the_user_more():
     assert (plan.methods, list(plan.seeds)) == (["control"], [0])
     with pytest.raises(ValueError, match="no method 'wrong' in made-up"):
         runner.plan(STUDY, NAME, "smoke", out=None, methods=["wrong"])
+
+
+def test_what_cannot_be_run_is_left_out():
+    methods = METHODS | {"odd": Method("an idea", not_run="it is odd")}
+    changed = STUDY._replace(methods=methods)
+    plan = runner.plan(changed, NAME, "small", out=None)
+    assert list(plan.methods) == list(METHODS)
+    with pytest.raises(ValueError, match="'odd' of made-up cannot be run: it"):
+        runner.plan(changed, NAME, "small", out=None, methods=["odd"])

@@ -36,7 +36,7 @@ def test_smoke(name, data_dir, tmp_path):
     expected = {
         (variant, method, seed)
         for variant in preset.variants or found.variants
-        for method in preset.methods or found.methods
+        for method in study.methods_to_run(found, preset)
         for seed in range(preset.seeds)
     }
     cells = result["cells"]

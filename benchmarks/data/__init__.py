@@ -19,7 +19,7 @@ from benchmarks.data.images import (
     tinyimagenet,
 )
 from benchmarks.data.nuclei import Nuclei, dsb2018
-from benchmarks.data.splits import Examples, Rows, Split
+from benchmarks.data.splits import Examples, Rows, Split, quarter_indices
 from benchmarks.data.tables import boston, california, diabetes
 from benchmarks.data.text import Text, wikitext2
 
@@ -118,6 +118,7 @@ __all__ = [
     "is_downloadable",
     "is_installed",
     "mnist",
+    "quarter_indices",
     "tinyimagenet",
     "wikitext2",
 ]

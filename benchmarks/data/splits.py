@@ -1,14 +1,18 @@
 """What is trained on and what is tested on: samples, shares and scales."""
 
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from benchmarks.data.files import DataError
 
 Part = TypeVar("Part")
+# Of a number of rows and the table's name: those to train on, those to test on.
+SplitIndices = Callable[[int, str], tuple[np.ndarray, np.ndarray]]
 
 
 class Examples(NamedTuple):
@@ -88,24 +92,38 @@ def standardized_images(
 
 def split_indices(count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the indices of four fifths and of one fifth, always the same."""
-    if count < 2:
-        raise DataError(
-            f"{name}: {count} example(s) cannot be split in two; get the whole "
-            "set"
-        )
+    _check_count(count, name)
     order = np.random.default_rng(0).permutation(count)
     held_out = -(-count // 5)
     return order[held_out:], order[:held_out]
 
 
+def quarter_indices(count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scikit-learn's three quarters and one quarter with the seed 1."""
+    _check_count(count, name)
+    train, test = train_test_split(np.arange(count), random_state=1)
+    return np.asarray(train), np.asarray(test)
+
+
+def _check_count(count: int, name: str) -> None:
+    if count < 2:
+        raise DataError(
+            f"{name}: {count} example(s) cannot be split in two; get the whole "
+            "set"
+        )
+
+
 def split_rows(
-    inputs: np.ndarray, targets: np.ndarray, name: str
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    name: str,
+    split: SplitIndices = split_indices,
 ) -> Split[Rows]:
-    """Returns a table, split 4:1, with the inputs in training deviations.
+    """Returns a table, split in two, with the inputs in training deviations.
 
     Targets keep their units. A constant column becomes zero.
     """
-    train, test = split_indices(len(targets), name)
+    train, test = split(len(targets), name)
     mean = inputs[train].mean(axis=0)
     deviation = inputs[train].std(axis=0)
     scaled = (inputs - mean) / np.where(deviation == 0, 1, deviation)

@@ -1,8 +1,8 @@
 """Tables with a number to predict: California, Boston, diabetes.
 
-Of each table a fifth of the rows, always the same, is held out to test on. The
-inputs are shifted and scaled by the training rows' mean and standard deviation;
-the targets are as published.
+Of each table a fifth of the rows, always the same, is held out to test on, or
+what another ``split`` says. The inputs are shifted and scaled by the training
+rows' mean and standard deviation; the targets are as published.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,13 @@ from sklearn.datasets import load_diabetes
 
 from benchmarks.data import sources
 from benchmarks.data.files import damaged, read_lines
-from benchmarks.data.splits import Rows, Split, split_rows
+from benchmarks.data.splits import (
+    Rows,
+    Split,
+    SplitIndices,
+    split_indices,
+    split_rows,
+)
 
 _BOSTON_COLUMNS = [
     *("crim", "zn", "indus", "chas", "nox", "rm", "age", "dis", "rad", "tax"),
@@ -21,7 +27,9 @@ _BOSTON_COLUMNS = [
 ]
 
 
-def california(data_dir: pathlib.Path | None = None) -> Split[Rows]:
+def california(
+    data_dir: pathlib.Path | None = None, *, split: SplitIndices = split_indices
+) -> Split[Rows]:
     """Returns the California housing prices of 1990, in 100,000 dollars.
 
     16,512 districts to train on, 4,128 to test on. The inputs are those of
@@ -39,10 +47,13 @@ def california(data_dir: pathlib.Path | None = None) -> Split[Rows]:
         *(income, age, rooms / households, bedrooms / households),
         *(population, population / households, latitude, longitude),
     ]
-    return split_rows(np.stack(inputs, axis=1), value / 100_000, "california")
+    stacked = np.stack(inputs, axis=1)
+    return split_rows(stacked, value / 100_000, "california", split)
 
 
-def boston(data_dir: pathlib.Path | None = None) -> Split[Rows]:
+def boston(
+    data_dir: pathlib.Path | None = None, *, split: SplitIndices = split_indices
+) -> Split[Rows]:
     """Returns the Boston housing prices of 1978, in 1,000 dollars.
 
     404 tracts to train on, 102 to test on, with 13 inputs in the file's order.
@@ -55,10 +66,12 @@ def boston(data_dir: pathlib.Path | None = None) -> Split[Rows]:
     if _fields(header) != _BOSTON_COLUMNS:
         raise damaged(path, f"its header is not {','.join(_BOSTON_COLUMNS)}")
     table = _numbers(path, lines, len(_BOSTON_COLUMNS))
-    return split_rows(table[:, :-1], table[:, -1], "boston")
+    return split_rows(table[:, :-1], table[:, -1], "boston", split)
 
 
-def diabetes(data_dir: pathlib.Path | None = None) -> Split[Rows]:
+def diabetes(
+    data_dir: pathlib.Path | None = None, *, split: SplitIndices = split_indices
+) -> Split[Rows]:
     """Returns the progression of diabetes after a year, as a score.
 
     353 patients to train on, 89 to test on, with ten inputs. The table comes
@@ -66,7 +79,8 @@ def diabetes(data_dir: pathlib.Path | None = None) -> Split[Rows]:
     """
     del data_dir
     inputs, targets = load_diabetes(return_X_y=True, scaled=False)
-    return split_rows(np.asarray(inputs), np.asarray(targets), "diabetes")
+    columns = np.asarray(inputs), np.asarray(targets)
+    return split_rows(*columns, "diabetes", split)
 
 
 def _fields(line: str) -> list[str]:

@@ -24,6 +24,33 @@ class MLP(nn.Module):
         return nn.Dense(self.num_classes)(features)
 
 
+class Regressor(nn.Module):
+    """Dense layers with ReLU, and a number from the last of them."""
+
+    sizes: Sequence[int]
+
+    def setup(self) -> None:
+        """Makes the layers."""
+        self.hidden = [nn.Dense(size) for size in self.sizes]
+        self.output = nn.Dense(1)
+
+    def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the predictions, of shape [batch]."""
+        return self.predict(self.features(inputs, train))
+
+    def features(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the last hidden layer, of shape [batch, sizes[-1]]."""
+        del train
+        features = inputs
+        for layer in self.hidden:
+            features = nn.relu(layer(features))
+        return features
+
+    def predict(self, features: jax.Array) -> jax.Array:
+        """Returns what the output layer makes of the last hidden one."""
+        return self.output(features)[..., 0]
+
+
 class SmallCNN(nn.Module):
     """Two 3x3 convolutions with a pooling between, and two dense layers."""
 

@@ -1,11 +1,11 @@
-"""The demo: eight optimizers side by side on handwritten digits."""
+"""The demo: nine optimizers side by side on handwritten digits."""
 
 import functools
 from typing import Any
 
 import optax
 
-from benchmarks import agr_methods, data, lga_methods, train
+from benchmarks import agr_methods, data, gal_methods, lga_methods, train
 from benchmarks.classification import image_study, usual_optimizer
 from benchmarks.models import SmallCNN
 from benchmarks.study import Job, Method, Preset
@@ -17,6 +17,8 @@ LEARNING_RATE = 1e-3
 GAMMA = 2e-7
 # Before SGD at this learning rate it would be the same push.
 CHAINED_GAMMA = GAMMA / LEARNING_RATE
+# GAL's network is the paper's for ten classes.
+GAL = {"hidden_sizes": (100, 32, 16), "magnitude": 0.01, "tentative_step": 1.0}
 COMMON = {
     "batch_size": 32,
     "vmapped": True,
@@ -27,6 +29,11 @@ AGR = ("adamw", "agr+adamw", "adamw_agr", "adan", "adan_agr")
 METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
     "lga+adamw": Method(
         f"chain(lga({CHAINED_GAMMA:g}), adamw): LGA in both moments", "adamw"
+    ),
+    "gal+adamw": Method(
+        "chain(gal(adjuster, 10), adamw): GAL on the logits, its network on"
+        " Adam",
+        "adamw",
     ),
     "sgd": Method("SGD, for which this learning rate is a small one"),
     "lga+sgd": Method(
@@ -42,6 +49,10 @@ def make(job: Job) -> train.MakeOptimizer:
     settings = job.settings
     if job.method in AGR:
         return usual_optimizer(job)
+    if job.method == "gal+adamw":
+        return gal_methods.maker(
+            job.method, 10, **GAL, weight_decay=settings["weight_decay"]
+        )
     steps = len(job.data.train.labels) // settings["batch_size"]
     if job.method in lga_methods.METHODS:
         return lga_methods.maker(job.method, GAMMA, steps)
