@@ -20,6 +20,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("optaxmods")
 
 
+@pytest.fixture
+def quick_compilation():
+    """Fewer passes of LLVM, for large networks that are run for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @contextlib.contextmanager
 def enable_x64(enabled: bool):
     before = jax.config.jax_enable_x64  # pyright: ignore

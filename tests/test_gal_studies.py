@@ -21,6 +21,8 @@ from benchmarks import (
 from benchmarks.studies import demo, gal_digits, gal_regression
 import optaxmods
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RATE, SEEDS = 0.01, (0, 5)
 CLASSES, WIDTH = 3, 4
 

@@ -25,7 +25,11 @@ def start(out, kill_before_cell=0):
     script = [sys.executable, str(TESTS / "killed_run.py")]
     return subprocess.Popen(
         [*script, str(kill_before_cell), "run", NAME, "--out", str(out)],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(TESTS.parent),
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # Compiles faster.
+        },
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -10,6 +10,8 @@ from trainable_files import TRAINABLE
 
 from benchmarks import data, report, runner, study
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -39,7 +39,11 @@ def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
 
 STUDY = Study(
     title="The coefficients of AGR in a small Transformer",
-    question="How strongly does AGR damp real gradients, layer by layer?",
+    question=(
+        "How strongly does AGR damp real gradients, layer by layer? (The"
+        " committed results are of a copy of WikiText-2 whose training articles"
+        " stand in another order than the official one's.)"
+    ),
     data_sets=["wikitext2"],
     data=f"WikiText-2's first training windows of {LENGTH} words, the"
     f" {VOCABULARY:,} most frequent ones kept apart",
