@@ -94,8 +94,8 @@ def adjust(
     turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
-    r, slope = _remainder(rule, loss_fn, batch.z, vanilla, delta)
-    descent = _dot(vanilla.gradient, delta)
+    descent = _last(scale) * (vanilla.norm[..., 0] ** 2 + turn.along)
+    r, slope = _remainder(rule, loss_fn, batch.z, vanilla, delta, descent)
     # l(z - delta) - l(z) without its cancellation.
     accepted = _accepted(rule, batch, r - descent)
     if rule.convention == "released":
@@ -137,8 +137,9 @@ def share_improved(
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
-        r, _ = _remainder(rule, loss_fn, batch.z, vanilla, delta)
-        return r - _dot(vanilla.gradient, delta)
+        descent = _dot(vanilla.gradient, delta)
+        r, _ = _remainder(rule, loss_fn, batch.z, vanilla, delta, descent)
+        return r - descent
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
@@ -186,6 +187,7 @@ class _Turn(NamedTuple):
     per_length: jax.Array  # [..., 1]; 1 / ||v||, or 0.
     strength: jax.Array  # [..., 1]; alpha ||dl/dz||.
     cosine: jax.Array  # [...]; between v and dl/dz.
+    along: jax.Array  # [...]; <v~, dl/dz>
 
     def tilde(self, factor: jax.typing.ArrayLike = 1) -> jax.Array:
         """Eq. 4 times a factor for each example."""
@@ -206,8 +208,10 @@ def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
     strength = jnp.asarray(rule.magnitude) * vanilla.norm
     products = jnp.where(usable[..., 0], _dot(v, vanilla.gradient), 0)
-    cosine = products * per_length[..., 0] / _or_one(vanilla.norm[..., 0])
-    return _Turn(v, per_length, strength, cosine)
+    along = products * per_length[..., 0]
+    cosine = along / _or_one(vanilla.norm[..., 0])
+    along = along * strength[..., 0]
+    return _Turn(v, per_length, strength, cosine, along)
 
 
 def _norm(vectors: jax.Array) -> jax.Array:
@@ -231,27 +235,32 @@ def _remainder(
     z: jax.Array,
     vanilla: Vanilla,
     delta: jax.Array,
+    descent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
+    largest = jnp.max(jnp.abs(delta), axis=-1, keepdims=True)
+    is_small = {
+        "finite": jnp.zeros_like(largest, bool),
+        "quadratic": jnp.ones_like(largest, bool),
+        "auto": largest < SMALL_STEP,
+    }[rule.remainder]
 
-    def finite() -> tuple[jax.Array, jax.Array]:
-        there = _vanilla(loss_fn, z - delta)
-        r = there.losses - vanilla.losses + _dot(vanilla.gradient, delta)
-        return r, vanilla.gradient - there.gradient
+    # Both from one look at the loss: small steps are its tangent at z, the
+    # others its argument.
+    def look(there: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = _vanilla(loss_fn, there)
+        return found.losses, found.gradient
 
-    def quadratic() -> tuple[jax.Array, jax.Array]:
-        gradient_of = lambda at: _vanilla(loss_fn, at).gradient  # noqa: E731
-        _, curvature = jax.jvp(gradient_of, (z,), (delta,))
-        return _dot(delta, curvature) / 2, curvature
-
+    there = z - jnp.where(is_small, 0, delta)
     if rule.remainder == "finite":
-        return finite()
-    if rule.remainder == "quadratic":
-        return quadratic()
-    is_small = jnp.max(jnp.abs(delta), axis=-1, keepdims=True) < SMALL_STEP
-    (near, near_slope), (far, far_slope) = quadratic(), finite()
+        losses, gradient = look(there)
+        return losses - vanilla.losses + descent, vanilla.gradient - gradient
+    tangent = jnp.where(is_small, delta, 0)
+    (losses, gradient), (_, curvature) = jax.jvp(look, (there,), (tangent,))
+    near, far = _dot(delta, curvature) / 2, losses - vanilla.losses + descent
     r = jnp.where(is_small[..., 0], near, far)
-    return r, jnp.where(is_small, near_slope, far_slope)
+    slope = jnp.where(is_small, curvature, vanilla.gradient - gradient)
+    return r, slope
 
 
 def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
@@ -284,6 +293,10 @@ def _over_shards(rule: Rule, gradient: jax.Array) -> jax.Array:
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(a * b, axis=-1)
+
+
+def _last(scale: jax.Array) -> jax.Array:
+    return scale[..., 0] if scale.ndim else scale
 
 
 def _or_one(positive: jax.Array) -> jax.Array:

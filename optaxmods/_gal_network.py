@@ -115,10 +115,15 @@ def _apply_stack(
             f" num_features={features.shape[-1]}."
         )
     x = features
-    for index, layer in enumerate(layers):
+    for layer in layers[:-1]:
         bias = layer["bias"].astype(x.dtype)
         x = x @ layer["kernel"].astype(x.dtype)
         x = x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
-        if activation is not None and index < len(layers) - 1:
-            x = activation(x)
-    return x
+        x = x if activation is None else activation(x)
+    # The bias as one more row: added afterwards it would be one more array of
+    # the features' size.
+    last = [layers[-1]["kernel"], layers[-1]["bias"][jnp.newaxis]]
+    ones = jnp.ones_like(x[..., :1])
+    return jnp.concatenate([x, ones], -1) @ jnp.concatenate(last).astype(
+        x.dtype
+    )
