@@ -1,10 +1,27 @@
-"""Eight virtual CPU devices, and every silent promotion of rank an error."""
+"""Eight virtual CPU devices, and every silent promotion of rank an error.
+
+Equal programs are compiled once for all tests, workers and their processes.
+"""
 
 import contextlib
+import os
+import tempfile
 
 import hypothesis
 import jax
 import pytest
+
+# Workers find the folder of the process that started them, which removes it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    cache = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": cache.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    jax.config.update("jax_compilation_cache_dir", cache.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

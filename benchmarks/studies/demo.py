@@ -84,7 +84,11 @@ STUDY = image_study(
     make=make,
     variants={"": {}},
     presets={
-        "smoke": Preset({**COMMON, "epochs": 1}, seeds=2),
+        "smoke": Preset(
+            {**COMMON, "epochs": 1},
+            seeds=2,
+            methods=["adamw", "gal+adamw", "sgd", "lga+sgd"],
+        ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=5),
         "paper": Preset({**COMMON, "epochs": 20}, seeds=20),
     },
