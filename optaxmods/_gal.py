@@ -105,7 +105,9 @@ def gal(
 
     def init_fn(params: optax.Params) -> GalState:
         del params
-        drawn_with = jax.random.key(key) if isinstance(key, int) else key
+        drawn_with = key
+        if not isinstance(drawn_with, jax.Array):
+            drawn_with = jax.random.key(drawn_with)
         theta = adjuster.init(drawn_with, num_features)
         return GalState(theta, tx.init(theta))
 
@@ -142,6 +144,7 @@ def gal(
                 key,
             )
             (added,) = pullback(adjusted.cotangent.astype(features.dtype))
+            added = adjuster._over_shards(added)
             adjuster_grads = adjusted.theta_gradient
             updates = jax.tree.map(
                 lambda u, a: u + a.astype(u.dtype), updates, added

@@ -6,7 +6,6 @@ the shape [...].
 """
 
 from collections.abc import Callable
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -72,7 +71,7 @@ def total(rule: Rule, values: jax.Array) -> jax.Array:
 def examples(rule: Rule, z: jax.Array, weights: jax.Array | None) -> Examples:
     """Weights as shares; weights that are all zero leave shares of zero."""
     if weights is None:
-        weights = jnp.ones_like(z[..., 0])
+        weights = jnp.ones_like(jnp.sum(z, axis=-1))
     weights = jnp.broadcast_to(weights, z.shape[:-1]).astype(z.dtype)
     count = total(rule, weights)
     safe = jnp.where(count > 0, count, jnp.ones_like(count))
@@ -90,7 +89,9 @@ def adjust(
     """Lines 4 to 14 of Algorithm 1."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    v, pullback = jax.vjp(lambda t: network(t, batch.z), theta)  # Eq. 3
+    # Not the padding: 0 times what is no number is none.
+    seen = _used(batch, batch.z)
+    v, pullback = jax.vjp(lambda t: network(t, seen), theta)  # Eq. 3
     turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
@@ -104,15 +105,14 @@ def adjust(
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
     size_of_r, weight = _absolute_mean(rule, batch, r)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
+    to_v = _used(batch, to_v)
     (theta_gradient,) = pullback(to_v.astype(v.dtype))
-    theta_gradient = jax.tree.map(
-        functools.partial(_over_shards, rule), theta_gradient
-    )
+    theta_gradient = over_shards(rule, theta_gradient)
     share = jnp.where(accepted, batch.share, 0)
     metrics = {
         "acceptance": total(rule, share),
         "remainder": size_of_r,
-        "cosine": total(rule, batch.share * turn.cosine),
+        "cosine": total(rule, _used(batch, batch.share * turn.cosine)),
         "finite": all_finite(theta_gradient),
     }
     return jax.lax.stop_gradient(
@@ -170,6 +170,13 @@ def _inner(a: Any, b: Any) -> jax.Array:
     return jax.tree.reduce(jnp.add, products)
 
 
+def _used(batch: Examples, values: jax.Array) -> jax.Array:
+    """Values [...] or [..., d], 0 for the examples that have no weight."""
+    used = batch.share != 0
+    used = used[..., None] if values.ndim > used.ndim else used
+    return jnp.where(used, values, 0)
+
+
 def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
     losses, pullback = jax.vjp(loss_fn, z)
     (gradient,) = pullback(jnp.ones_like(losses))
@@ -191,13 +198,18 @@ class _Turn(NamedTuple):
 
     def tilde(self, factor: jax.typing.ArrayLike = 1) -> jax.Array:
         """Eq. 4 times a factor for each example."""
-        size = factor * self.strength * self.per_length
+        size = self._size(factor)
         # Not size * v: v may be no number there.
         return jnp.where(size == 0, 0, size * self.v)
 
+    def _size(self, factor: jax.typing.ArrayLike) -> jax.Array:
+        size = factor * self.strength * self.per_length
+        # A norm that overflowed is no number even where it is turned down.
+        return jnp.where(factor == 0, 0, size)
+
     def slope_in_v(self, factor: jax.Array, slope: jax.Array) -> jax.Array:
         """From a slope in factor * v~ to one in v: v turns, its length not."""
-        size = factor * self.strength * self.per_length
+        size = self._size(factor)
         along = _dot(self.v, slope)[..., None] * self.per_length**2
         return jnp.where(size == 0, 0, size * (slope - along * self.v))
 
@@ -258,9 +270,13 @@ def _remainder(
     tangent = jnp.where(is_small, delta, 0)
     (losses, gradient), (_, curvature) = jax.jvp(look, (there,), (tangent,))
     near, far = _dot(delta, curvature) / 2, losses - vanilla.losses + descent
-    r = jnp.where(is_small[..., 0], near, far)
     slope = jnp.where(is_small, curvature, vanilla.gradient - gradient)
-    return r, slope
+    # Large losses, and those of many features, cancel at longer steps, too:
+    # there the mean of both ends' slopes is what is left of r.
+    size = jnp.abs(losses) + jnp.abs(vanilla.losses) + jnp.abs(descent)
+    is_noise = jnp.abs(far) <= 8 * float(jnp.finfo(far.dtype).eps) * size
+    far = jnp.where(is_noise, _dot(delta, slope) / 2, far)
+    return jnp.where(is_small[..., 0], near, far), slope
 
 
 def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
@@ -268,7 +284,7 @@ def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
     if rule.accept in ("always", "never"):
         return jnp.full_like(change, rule.accept == "always", dtype=bool)
     if rule.convention == "released":
-        mean = total(rule, batch.share * change)
+        mean = total(rule, _used(batch, batch.share * change))
         change = jnp.broadcast_to(mean, change.shape)
     return change <= 0 if rule.accept == "<=" else change < 0
 
@@ -278,17 +294,22 @@ def _absolute_mean(
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 6, and its slope in each r."""
     if rule.convention == "released":
-        mean = total(rule, batch.share * r)
+        mean = total(rule, _used(batch, batch.share * r))
         return jnp.abs(mean), jnp.sign(mean) * batch.share
-    return total(rule, batch.share * jnp.abs(r)), jnp.sign(r) * batch.share
+    mean = total(rule, _used(batch, batch.share * jnp.abs(r)))
+    return mean, _used(batch, jnp.sign(r) * batch.share)
 
 
-def _over_shards(rule: Rule, gradient: jax.Array) -> jax.Array:
+def over_shards(rule: Rule, gradients: Any) -> Any:
     """Sums what differentiation has not summed over the shards already."""
-    names = rule.axis_name or ()
-    names = (names,) if isinstance(names, str) else tuple(names)
-    names = splitting_names(gradient, names)
-    return jax.lax.psum(gradient, names) if names else gradient
+    axes = rule.axis_name or ()
+    axes = (axes,) if isinstance(axes, str) else tuple(axes)
+
+    def summed(gradient: jax.Array) -> jax.Array:
+        names = splitting_names(gradient, axes)
+        return jax.lax.psum(gradient, names) if names else gradient
+
+    return jax.tree.map(summed, gradients)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

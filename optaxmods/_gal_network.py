@@ -80,7 +80,8 @@ def _takes_key(function: Callable[..., Any]) -> bool:
 
 def _in_float32(leaf: Any) -> jax.Array:
     is_float = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-    return jnp.asarray(leaf, jnp.float32) if is_float else jnp.asarray(leaf)
+    # Copied: the state is donated, and the user's arrays are not.
+    return jnp.array(leaf, jnp.float32) if is_float else jnp.array(leaf)
 
 
 def _init_stack(
@@ -115,15 +116,10 @@ def _apply_stack(
             f" num_features={features.shape[-1]}."
         )
     x = features
-    for layer in layers[:-1]:
+    for index, layer in enumerate(layers):
         bias = layer["bias"].astype(x.dtype)
         x = x @ layer["kernel"].astype(x.dtype)
         x = x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
-        x = x if activation is None else activation(x)
-    # The bias as one more row: added afterwards it would be one more array of
-    # the features' size.
-    last = [layers[-1]["kernel"], layers[-1]["bias"][jnp.newaxis]]
-    ones = jnp.ones_like(x[..., :1])
-    return jnp.concatenate([x, ones], -1) @ jnp.concatenate(last).astype(
-        x.dtype
-    )
+        if activation is not None and index < len(layers) - 1:
+            x = activation(x)
+    return x

@@ -189,7 +189,8 @@ class GradientAdjuster:
 
         Raises:
           ValueError: losses or weights of another shape than [...]; features
-            whose last axis is not theta's.
+            whose last axis is not theta's; a ``tentative_step`` that is no
+            scalar.
         """
         z = adjustment.upcast(features)
         batch, adjusted = self._adjusted(
@@ -254,6 +255,10 @@ class GradientAdjuster:
         )
         return batch, adjusted
 
+    def _over_shards(self, gradients: Any) -> Any:
+        """Sums the shards' parts of a gradient, see :attr:`axis_name`."""
+        return adjustment.over_shards(self._rule(), gradients)
+
     def _rule(self) -> adjustment.Rule:
         return adjustment.Rule(
             self.magnitude,
@@ -270,7 +275,13 @@ class GradientAdjuster:
         )
 
     def _step(self, given: Any) -> Any:
-        return self.tentative_step if given is None else given
+        step = self.tentative_step if given is None else given
+        if jnp.ndim(step):
+            raise ValueError(
+                "tentative_step must be a scalar, got an array of shape"
+                f" {jnp.shape(step)}."
+            )
+        return step
 
 
 def check_num_features(num_features: int) -> None:
