@@ -250,23 +250,21 @@ def _remainder(
     descent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
-    largest = jnp.max(jnp.abs(delta), axis=-1, keepdims=True)
-    is_small = {
-        "finite": jnp.zeros_like(largest, bool),
-        "quadratic": jnp.ones_like(largest, bool),
-        "auto": largest < SMALL_STEP,
-    }[rule.remainder]
 
-    # Both from one look at the loss: small steps are its tangent at z, the
-    # others its argument.
     def look(there: jax.Array) -> tuple[jax.Array, jax.Array]:
         found = _vanilla(loss_fn, there)
         return found.losses, found.gradient
 
-    there = z - jnp.where(is_small, 0, delta)
     if rule.remainder == "finite":
-        losses, gradient = look(there)
+        losses, gradient = look(z - delta)
         return losses - vanilla.losses + descent, vanilla.gradient - gradient
+    largest = jnp.max(jnp.abs(delta), axis=-1, keepdims=True)
+    is_small = largest < SMALL_STEP
+    if rule.remainder == "quadratic":
+        is_small = jnp.ones_like(is_small)
+    # Both from one look at the loss: small steps are its tangent at z, the
+    # others its argument.
+    there = z - jnp.where(is_small, 0, delta)
     tangent = jnp.where(is_small, delta, 0)
     (losses, gradient), (_, curvature) = jax.jvp(look, (there,), (tangent,))
     near, far = _dot(delta, curvature) / 2, losses - vanilla.losses + descent

@@ -148,9 +148,9 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
         raise TypeError(
             "LGA reads the loss: call tx.update(grads, state, params,"
             " value=loss). nnx.Optimizer forwards it: optimizer.update(model,"
-            " grads, value=loss). Flax's linen TrainState.apply_gradients does"
-            " not: call state.tx.update there, with value=loss, and"
-            " state.replace. Nor does"
+            " grads, value=loss). Flax's linen TrainState does not:"
+            " optaxmods.flax.TrainState does, apply_gradients(grads=grads,"
+            " extra_args={'value': loss}). Nor does"
             " optax.MultiSteps(...).gradient_transformation() inside a chain:"
             " wrap the whole chain instead."
         )

@@ -4,6 +4,7 @@ import itertools
 
 import chex
 import gal_reference
+from gal_theta import cosine, layers_of
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,13 +37,6 @@ def make_case(kind, shape, scale=1.0, dtype=np.float64):
         return 0.5 * jnp.sum((z - targets.astype(z.dtype)) ** 2, axis=-1)
 
     return jnp.asarray(z, dtype), squared, gal_reference.squared_error(targets)
-
-
-def layers_of(theta):
-    return [
-        (np.float64(layer["kernel"]), np.float64(layer["bias"]))
-        for layer in theta.values()
-    ]
 
 
 def gradients_of(adjuster, theta, z, loss_fn, **arguments):
@@ -167,10 +161,7 @@ def test_theta_learns_in_float32_at_every_step(kind, fitted, traced):
         else:
             fixed = GradientAdjuster((4, 3), tentative_step=float(step))
             got = gradients_of(fixed, theta, z, loss_fn)[2]
-        ours = np.concatenate([x.ravel() for x in sum(layers_of(got), ())])
-        theirs = np.concatenate([x.ravel() for x in sum(want, ())])
-        cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
-        assert cosine > 0.99, step
+        assert cosine(got, want) > 0.99, step
 
 
 @pytest.mark.parametrize("convention", ["paper", "released"])
