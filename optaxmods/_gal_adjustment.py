@@ -6,6 +6,7 @@ the shape [...].
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -95,8 +96,16 @@ def adjust(
     turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
-    descent = _last(scale) * (vanilla.norm[..., 0] ** 2 + turn.along)
-    r, slope = _remainder(rule, loss_fn, batch.z, vanilla, delta, descent)
+
+    def along_delta(slope: jax.Array) -> jax.Array:
+        # Not from delta, which would be kept in memory for it.
+        g_along = _dot(vanilla.gradient, slope) + turn.along_tilde(slope)
+        return _last(scale) * g_along
+
+    descent = along_delta(vanilla.gradient)
+    r, slope = _remainder(
+        rule, loss_fn, batch.z, vanilla, delta, descent, along_delta
+    )
     # l(z - delta) - l(z) without its cancellation.
     accepted = _accepted(rule, batch, r - descent)
     if rule.convention == "released":
@@ -137,8 +146,11 @@ def share_improved(
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
-        descent = _dot(vanilla.gradient, delta)
-        r, _ = _remainder(rule, loss_fn, batch.z, vanilla, delta, descent)
+        along_delta = functools.partial(_dot, delta)
+        descent = along_delta(vanilla.gradient)
+        r, _ = _remainder(
+            rule, loss_fn, batch.z, vanilla, delta, descent, along_delta
+        )
         return r - descent
 
     adjusted = vanilla.gradient + turn.tilde()
@@ -194,13 +206,17 @@ class _Turn(NamedTuple):
     per_length: jax.Array  # [..., 1]; 1 / ||v||, or 0.
     strength: jax.Array  # [..., 1]; alpha ||dl/dz||.
     cosine: jax.Array  # [...]; between v and dl/dz.
-    along: jax.Array  # [...]; <v~, dl/dz>
 
     def tilde(self, factor: jax.typing.ArrayLike = 1) -> jax.Array:
         """Eq. 4 times a factor for each example."""
         size = self._size(factor)
         # Not size * v: v may be no number there.
         return jnp.where(size == 0, 0, size * self.v)
+
+    def along_tilde(self, vectors: jax.Array) -> jax.Array:
+        """<v~, vectors>, [...]."""
+        size = self._size(1)[..., 0]
+        return jnp.where(size == 0, 0, size * _dot(self.v, vectors))
 
     def _size(self, factor: jax.typing.ArrayLike) -> jax.Array:
         size = factor * self.strength * self.per_length
@@ -210,8 +226,8 @@ class _Turn(NamedTuple):
     def slope_in_v(self, factor: jax.Array, slope: jax.Array) -> jax.Array:
         """From a slope in factor * v~ to one in v: v turns, its length not."""
         size = self._size(factor)
-        along = _dot(self.v, slope)[..., None] * self.per_length**2
-        return jnp.where(size == 0, 0, size * (slope - along * self.v))
+        share_of_v = _dot(self.v, slope)[..., None] * self.per_length**2
+        return jnp.where(size == 0, 0, size * (slope - share_of_v * self.v))
 
 
 def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
@@ -220,10 +236,8 @@ def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
     strength = jnp.asarray(rule.magnitude) * vanilla.norm
     products = jnp.where(usable[..., 0], _dot(v, vanilla.gradient), 0)
-    along = products * per_length[..., 0]
-    cosine = along / _or_one(vanilla.norm[..., 0])
-    along = along * strength[..., 0]
-    return _Turn(v, per_length, strength, cosine, along)
+    cosine = products * per_length[..., 0] / _or_one(vanilla.norm[..., 0])
+    return _Turn(v, per_length, strength, cosine)
 
 
 def _norm(vectors: jax.Array) -> jax.Array:
@@ -248,6 +262,7 @@ def _remainder(
     vanilla: Vanilla,
     delta: jax.Array,
     descent: jax.Array,
+    along_delta: Callable[[jax.Array], jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
 
@@ -267,14 +282,14 @@ def _remainder(
     there = z - jnp.where(is_small, 0, delta)
     tangent = jnp.where(is_small, delta, 0)
     (losses, gradient), (_, curvature) = jax.jvp(look, (there,), (tangent,))
-    near, far = _dot(delta, curvature) / 2, losses - vanilla.losses + descent
     slope = jnp.where(is_small, curvature, vanilla.gradient - gradient)
+    near, far = along_delta(slope) / 2, losses - vanilla.losses + descent
     # Large losses, and those of many features, cancel at longer steps, too:
     # there the mean of both ends' slopes is what is left of r.
     size = jnp.abs(losses) + jnp.abs(vanilla.losses) + jnp.abs(descent)
     is_noise = jnp.abs(far) <= 8 * float(jnp.finfo(far.dtype).eps) * size
-    far = jnp.where(is_noise, _dot(delta, slope) / 2, far)
-    return jnp.where(is_small[..., 0], near, far), slope
+    r = jnp.where(is_small[..., 0] | is_noise, near, far)
+    return r, slope
 
 
 def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
