@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from optaxmods._axes import splitting_names
+from optaxmods._gal_losses import LossFn, losses_and_gradient
 
 Theta = Any
-LossFn = Callable[[jax.Array], jax.Array]
 Network = Callable[[Theta, jax.Array], jax.Array]
 
 # Below this step, as the largest |delta| of an example, the remainder comes
@@ -190,8 +190,7 @@ def _used(batch: Examples, values: jax.Array) -> jax.Array:
 
 
 def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
-    losses, pullback = jax.vjp(loss_fn, z)
-    (gradient,) = pullback(jnp.ones_like(losses))
+    losses, gradient = losses_and_gradient(loss_fn, z)
     return Vanilla(losses, gradient, _norm(gradient))
 
 
@@ -265,11 +264,7 @@ def _remainder(
     along_delta: Callable[[jax.Array], jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
-
-    def look(there: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = _vanilla(loss_fn, there)
-        return found.losses, found.gradient
-
+    look = functools.partial(losses_and_gradient, loss_fn)
     if rule.remainder == "finite":
         losses, gradient = look(z - delta)
         return losses - vanilla.losses + descent, vanilla.gradient - gradient

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from optaxmods import _gal_adjustment as adjustment
 from optaxmods import _gal_network as networks
-from optaxmods._gal_adjustment import LossFn, Theta
+from optaxmods._gal_adjustment import Theta
+from optaxmods._gal_losses import LossFn, losses_by_gradient
 
 ACCEPT = ("<=", "<", "always", "never")
 CONVENTIONS = ("paper", "released")
@@ -196,7 +197,7 @@ class GradientAdjuster:
         batch, adjusted = self._adjusted(
             theta, z, loss_fn, tentative_step, example_weights, key
         )
-        losses = loss_fn(z)
+        losses = losses_by_gradient(loss_fn, z)
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:

@@ -114,6 +114,44 @@ def test_closed_over_values_get_their_plain_gradient():
     assert_close(jax.grad(adjusted)(output), jax.grad(plain)(output))
 
 
+def test_second_derivatives_are_those_of_the_loss():
+    # In the features, in what the loss closes over, and between the two.
+    adjuster = GradientAdjuster((4,), accept="never")
+    output = jnp.asarray([1.0, -2.0, 0.5, 1.0, 3.0])
+    targets = jnp.arange(float(N))
+
+    def make_loss(output):
+        return lambda hidden: jnp.cosh(hidden @ output - targets / N)
+
+    def adjusted(weights, output):
+        hidden = INPUTS @ weights
+        return adjuster.loss(THETA, hidden, make_loss(output))[0]
+
+    def plain(weights, output):
+        return make_loss(output)(INPUTS @ weights).mean()
+
+    got = jax.hessian(adjusted, argnums=(0, 1))(WEIGHTS, output)
+    want = jax.hessian(plain, argnums=(0, 1))(WEIGHTS, output)
+    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_labels_with_an_infinite_slope():
+    # That of the square root at 0, along which nobody moves.
+    @jax.jit
+    def slope(probabilities):
+        def loss_fn(logits):
+            cross = jnp.sqrt(probabilities) * jax.nn.log_softmax(logits)
+            return -jnp.sum(cross, axis=-1)
+
+        def adjusted(weights):
+            return ADJUSTER.loss(THETA, INPUTS @ weights, loss_fn)[0]
+
+        return jax.jvp(adjusted, (WEIGHTS,), (WEIGHTS,))[1]
+
+    _, (want, _) = expected()
+    assert_close(slope(jax.nn.one_hot(LABELS, D)), jnp.vdot(want, WEIGHTS))
+
+
 @pytest.mark.parametrize("labels", ["integer", "float", "tree"])
 def test_labels_closed_over_or_traced(labels):
     given = {
