@@ -10,6 +10,7 @@ one gradient of a language model's last layer, in units of its logits.
 
 import argparse
 from collections.abc import Callable, Mapping
+import functools
 import importlib.metadata
 import itertools
 import pathlib
@@ -124,39 +125,92 @@ def time_steps(rounds: int) -> dict[str, list[float]]:
     return times
 
 
+def as_written(adjuster: GradientAdjuster, theta: Any, z: Any, loss_fn: Any):
+    """Eq. 3 to 7 and the objective, written down without further thought."""
+    here = jax.lax.stop_gradient(z)
+    losses, pullback = jax.vjp(loss_fn, here)
+    (gradient,) = pullback(jnp.ones_like(losses))
+    v = adjuster.apply(theta, here)
+    v = v / jnp.linalg.norm(v, axis=-1, keepdims=True)
+    size = jnp.linalg.norm(gradient, axis=-1, keepdims=True)
+    v = adjuster.magnitude * size * v
+    moved = loss_fn(here - adjuster.tentative_step * (gradient + v))
+    descent = jnp.sum(gradient * (gradient + v), axis=-1)
+    r = moved - losses + adjuster.tentative_step * descent
+    accepted = jnp.where((moved <= losses)[..., None], v, 0) / losses.size
+    cotangent = jax.lax.stop_gradient(accepted)
+    taught = jnp.mean(jnp.abs(r))
+    return (
+        jnp.mean(loss_fn(z))
+        + jnp.sum(cotangent * (z - here))
+        + (taught - jax.lax.stop_gradient(taught))
+    )
+
+
+def make_gradients() -> dict[str, Step]:
+    """Returns ways to the gradient of a language model's last layer."""
+
+    def losses_of(labels):
+        return lambda z: optax.softmax_cross_entropy_with_integer_labels(
+            z, labels
+        )
+
+    def gradient(loss: Step) -> Step:
+        def objective(kernel, theta, hidden, labels):
+            return loss(theta, hidden @ kernel, losses_of(labels))
+
+        return jax.grad(objective, argnums=(0, 1, 2))
+
+    def with_gal(**arguments: str) -> Step:
+        adjuster = GradientAdjuster(**arguments)  # pyright: ignore
+        return gradient(lambda *args: adjuster.loss(*args)[0])
+
+    def in_parts(whole: Step) -> Step:
+        def one(sums, part):
+            kernel, theta = part[0]
+            *grads, of_hidden = whole(kernel, theta, *part[1])
+            return jax.tree.map(jnp.add, sums, tuple(grads)), of_hidden
+
+        def parts(kernel, theta, hidden, labels):
+            zeros = jax.tree.map(jnp.zeros_like, (kernel, theta))
+            step = lambda sums, part: one(sums, ((kernel, theta), part))  # noqa: E731
+            return jax.lax.scan(step, zeros, (hidden, labels))
+
+        return parts
+
+    return {
+        "without GAL": gradient(lambda theta, z, loss_fn: loss_fn(z).mean()),
+        "with GAL": with_gal(),
+        'with `remainder="quadratic"`': with_gal(remainder="quadratic"),
+        'with `remainder="finite"`': with_gal(remainder="finite"),
+        "the same, as the paper's equations are written": gradient(
+            functools.partial(as_written, GradientAdjuster())
+        ),
+        "with GAL, example by example": in_parts(with_gal()),
+    }
+
+
 def reserved() -> dict[str, float]:
     """Temporary memory of one gradient, in units of the logits."""
     vocabulary = LOGITS[-1]
-    adjuster = GradientAdjuster()
     array = jax.ShapeDtypeStruct
     arguments = (
         array((WIDTH, vocabulary), jnp.float32),
         jax.eval_shape(
-            lambda key: adjuster.init(key, vocabulary), jax.random.key(0)
+            lambda key: GradientAdjuster().init(key, vocabulary),
+            jax.random.key(0),
         ),
         array((*LOGITS[:-1], WIDTH), jnp.float32),
         array(LOGITS[:-1], jnp.int32),
     )
 
-    def objective(kernel, theta, hidden, labels, *, with_gal):
-        def loss_fn(z):
-            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
-
-        logits = hidden @ kernel
-        if with_gal:
-            return adjuster.loss(theta, logits, loss_fn)[0]
-        return loss_fn(logits).mean()
-
-    def units(with_gal: bool) -> float:
-        grad = jax.grad(objective, argnums=(0, 1, 2))
-        compiled = jax.jit(grad, static_argnames="with_gal").lower(
-            *arguments, with_gal=with_gal
-        )
-        memory: Any = compiled.compile().memory_analysis()
+    def units(grad: Step) -> float:
+        compiled = jax.jit(grad).lower(*arguments).compile()
+        memory: Any = compiled.memory_analysis()
         logits = 4 * LOGITS[0] * LOGITS[1] * LOGITS[2]
         return round(memory.temp_size_in_bytes / logits, 2)
 
-    return {"plain": units(False), "loss": units(True)}
+    return {name: units(grad) for name, grad in make_gradients().items()}
 
 
 def to_markdown(result: Mapping[str, Any]) -> str:
@@ -182,17 +236,19 @@ def to_markdown(result: Mapping[str, Any]) -> str:
             f" ({low / plain:.2f} to {high / plain:.2f})"
             f" | {LIMITS.get(name, '')} |"
         )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"One gradient of token logits {'x'.join(map(str, LOGITS))} in"
-            f" float32 reserves {memory['plain']:.1f} times the logits' memory"
-            f" without GAL and {memory['loss']:.1f} times with it, as XLA's CPU"
-            " backend compiles it. GPUs and TPUs have not been measured.",
-            "",
-        ]
-    )
+    lines += [
+        "",
+        f"One gradient of token logits {'x'.join(map(str, LOGITS))} in float32"
+        " reserves this much memory beside its arguments and results, in units"
+        " of the logits' own, as XLA's CPU backend compiles it; the logits are"
+        " one of them. GPUs and TPUs have not been measured.",
+        "",
+        "| gradient | logits |",
+        "| --- | ---: |",
+        *[f"| {name} | {units:.1f} |" for name, units in memory.items()],
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
