@@ -153,6 +153,35 @@ def test_a_gradient_that_is_not_finite_leaves_theta_alone(bad):
     chex.assert_trees_all_equal(after, state)
 
 
+def test_a_gradient_whose_square_overflows_leaves_theta_alone():
+    # Adam's second moment would be infinite for ever, and theta at rest.
+    tx = gal(make("linear"), D)
+    state = learning(tx)
+    huge = jax.tree.map(jnp.zeros_like, adjuster_params(state))
+    huge["layer_0"]["bias"] = huge["layer_0"]["bias"].at[0].set(1e21)
+    _, after = jax.jit(tx.update)(FEATURES, state, adjuster_grads=huge)
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_states_that_hold_an_infinity_or_a_key_from_the_start():
+    optimizer = optax.chain(
+        optax.add_noise(0.1, 0.9, 0), optax.contrib.reduce_on_plateau()
+    )
+
+    def update(updates, state, params=None):
+        return optimizer.update(updates, state, params, value=2.0)
+
+    noisy = optax.GradientTransformation(optimizer.init, update)
+    tx = gal(make("linear"), D, optimizer=noisy)
+    start = tx.init(None)
+    ones = jax.tree.map(jnp.ones_like, adjuster_params(start))
+    _, after = tx.update(FEATURES, start, adjuster_grads=ones)
+    best = [optax.tree.get(state, "best_value") for state in (start, after)]
+    assert best == [np.inf, 2.0]
+    moved = jax.tree.map(jnp.subtract, after.gal_theta, start.gal_theta)
+    assert optax.tree.norm(moved) > 1
+
+
 def test_the_key_draws_theta():
     adjuster = make("linear")
     same = gal(adjuster, D, key=jax.random.key(3)).init(None)
