@@ -146,7 +146,8 @@ class GradientAdjuster:
           num_features: d, at least 2.
 
         Raises:
-          ValueError: fewer features than 2.
+          ValueError: fewer features than 2, or a network whose parameters are
+            not all real floating-point numbers.
         """
         check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)

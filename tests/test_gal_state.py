@@ -1,5 +1,7 @@
 """GAL's networks, its state, models around it, and its errors."""
 
+import re
+
 import chex
 from flax import nnx
 import flax.linen as nn
@@ -318,6 +320,20 @@ def test_errors_of_shape():
     narrow = GradientAdjuster(network=(init_scale, lambda t, z: z[..., :2]))
     with pytest.raises(ValueError, match=r"\(6, 4\), but it returned \(6, 2\)"):
         narrow.apply({}, FEATURES)
+
+
+@pytest.mark.parametrize(
+    "leaf", [jnp.arange(D), 3, jax.random.key(0), jnp.ones(D, complex)]
+)
+def test_a_theta_that_is_not_all_floats(leaf):
+    network = (lambda key, z: {"a": jnp.ones(D), "b": [leaf]}, scaled)
+    name = re.escape(str(jnp.result_type(leaf)))
+    for init in (
+        GradientAdjuster(network=network).init,
+        lambda key, d: gal(GradientAdjuster(network=network), d).init(None),
+    ):
+        with pytest.raises(ValueError, match=rf"theta\['b'\]\[0\] is {name}"):
+            init(jax.random.key(0), D)
 
 
 def test_update_without_either_route():
