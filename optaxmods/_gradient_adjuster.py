@@ -175,7 +175,8 @@ class GradientAdjuster:
 
         Args:
           theta: what :meth:`init` returned, or :func:`adjuster_params`.
-          features: [..., d], any float dtype.
+          features: [..., d], any float dtype; entries masked by minus infinity
+            take no part.
           loss_fn: maps features [..., d], upcast to float32, to losses [...],
             each of its own features alone.
           tentative_step: in place of the adjuster's; may be traced.

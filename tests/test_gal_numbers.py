@@ -229,3 +229,67 @@ def test_any_integer_is_a_key():
     tx = gal(GradientAdjuster((4,)), 3, key=np.int64(3))
     same = gal(GradientAdjuster((4,)), 3, key=3)
     chex.assert_trees_all_equal(tx.init(None), same.init(None))
+
+
+def without(column, layers):
+    """The oracle's network of the entries that are not masked."""
+    (first, into), *between, (last, bias) = layers
+    first = np.delete(first, column, axis=0)
+    last = np.delete(last, column, axis=1)
+    return [(first, into), *between, (last, np.delete(bias, column))]
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e30, np.finfo(np.float32).min])
+def test_a_masked_entry_is_as_good_as_none(mask):
+    z = np.random.default_rng(3).standard_normal((2, 5)).astype(np.float32)
+    labels, masked = np.array([0, 3]), np.array([4, 1])
+    adjuster = GradientAdjuster((4, 3), 0.09)
+    theta = adjuster.init(jax.random.key(1), 5)
+    given = jnp.asarray(z).at[np.arange(2), masked].set(mask)
+    loss_fn = cross_entropy(labels)
+    metrics, to_z, to_theta = gradients(adjuster, theta, given, loss_fn)
+    layers = layers_of(theta)
+    into, out_of, better = np.zeros((5, 4)), np.zeros((3, 5)), 0
+    for row, column in enumerate(masked):
+        kept = np.delete(np.arange(5), column)
+        label = np.array([np.flatnonzero(kept == labels[row])[0]])
+        arguments = (
+            without(column, layers),
+            np.float64(z[row : row + 1, kept]),
+            gal_reference.cross_entropy(label),
+            1.0,
+            0.09,
+        )
+        want = gal_reference.gal(*arguments)
+        better += gal_reference.share_improved(*arguments)
+        np.testing.assert_allclose(to_z[row, kept], want["z"][0] / 2, 1e-4)
+        assert to_z[row, column] == 0
+        into[kept] += want["theta"][0][0] / 2
+        out_of[:, kept] += want["theta"][-1][0] / 2
+    kernels = [to_theta[name]["kernel"] for name in ("layer_0", "layer_2")]
+    for kernel, wanted in zip(kernels, (into, out_of), strict=True):
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(kernel, wanted, 1e-4, 1e-4 * size)
+    assert metrics["finite"] and metrics["acceptance"] == 1
+    share = jax.jit(lambda z: adjuster.compare(theta, z, loss_fn))(given)
+    assert share == better / 2
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("mask", [-np.inf, -1e30, -1e9])
+def test_masked_logits_poison_nothing(convention, mask):
+    z = jnp.asarray(GENERATOR.standard_normal((4, 5)), jnp.float32)
+    z = z.at[:3, 4].set(mask).at[1, 0].set(mask)
+    loss_fn = cross_entropy(jnp.array([0, 3, 1, 2]))
+    adjuster = GradientAdjuster((4,), convention=convention)
+    tx = gal(adjuster, 5)
+    state = tx.init(None)
+    metrics, *grads = gradients(adjuster, state.gal_theta, z, loss_fn)
+    chex.assert_tree_all_finite((metrics, grads))
+    plain = jax.grad(lambda z: loss_fn(z).mean())(z)
+    distance = np.linalg.norm(grads[0] - plain, axis=-1)
+    # Eq. 4: each is turned by magnitude times its own gradient's length.
+    wanted = 0.01 * np.linalg.norm(plain, axis=-1)
+    np.testing.assert_allclose(distance, wanted, rtol=1e-3)
+    _, after = tx.update(z, state, adjuster_grads=grads[1])
+    assert after.gal_opt_state[0].count == 1
