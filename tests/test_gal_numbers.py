@@ -270,7 +270,8 @@ def test_a_masked_entry_is_as_good_as_none(mask):
     for kernel, wanted in zip(kernels, (into, out_of), strict=True):
         size = np.abs(wanted).max()
         np.testing.assert_allclose(kernel, wanted, 1e-4, 1e-4 * size)
-    assert metrics["finite"] and metrics["acceptance"] == 1
+    assert metrics["finite"]
+    assert metrics["acceptance"] == 1
     share = jax.jit(lambda z: adjuster.compare(theta, z, loss_fn))(given)
     assert share == better / 2
 

@@ -1,5 +1,6 @@
 """GAL's networks, its state, models around it, and its errors."""
 
+import dataclasses
 import re
 
 import chex
@@ -297,10 +298,33 @@ def test_bad_arguments(arguments, message):
         GradientAdjuster(**arguments)
 
 
-def test_a_large_magnitude_is_warned_of():
+@dataclasses.dataclass(frozen=True)
+class Larger(GradientAdjuster):
+    magnitude: float = 0.3
+
+
+@pytest.mark.parametrize(
+    "make_it",
+    [
+        lambda: GradientAdjuster(magnitude=0.1),
+        lambda: dataclasses.replace(GradientAdjuster(), magnitude=1),
+        lambda: dataclasses.replace(Larger(magnitude=0.01), magnitude=0.5),
+        lambda: Larger(),
+    ],
+)
+def test_a_large_magnitude_is_warned_of_once_where_it_is_given(make_it):
     with pytest.warns(UserWarning, match="diverge") as record:
-        GradientAdjuster(magnitude=0.1)
+        make_it()
+    assert len(record) == 1
     assert record[0].filename == __file__
+    assert record[0].lineno == make_it.__code__.co_firstlineno
+
+
+def test_using_an_adjuster_of_large_magnitude_warns_no_more():
+    with pytest.warns(UserWarning, match="diverge"):
+        adjuster = GradientAdjuster((4,), 0.5)
+    theta = gal(adjuster, D).init(None).gal_theta  # A warning is an error.
+    adjuster.loss(theta, FEATURES, loss_fn)
 
 
 def test_errors_of_shape():
