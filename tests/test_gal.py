@@ -209,6 +209,46 @@ def test_the_value_is_the_plain_mean_loss(convention, dtype):
     assert to_z.dtype == z.dtype
 
 
+@pytest.mark.usefixtures("x64", "quick_compilation")
+def test_the_remainder_is_chosen_for_each_example():
+    # The second example fits: it moves by 0.01, and the first one by 0.9.
+    z, labels = np.array([[0, 2, 1, 0.5, -1], [6, 0, 1, 0.5, -1]]), [0, 0]
+    reference = gal_reference.cross_entropy(labels)
+    adjuster = GradientAdjuster((4,), 0.09)
+    theta = adjuster.init(jax.random.key(1), D)
+
+    @jax.jit
+    def gradient(weights):
+        return gradients_of(
+            adjuster,
+            theta,
+            jnp.asarray(z),
+            lambda z: optax.softmax_cross_entropy_with_integer_labels(
+                z, jnp.array(labels)
+            ),
+            example_weights=weights,
+        )
+
+    for weights in (np.array([1, 1e-9]), np.array([1e-9, 1])):
+        want, other = (
+            gal_reference.gal(
+                layers_of(theta),
+                z,
+                reference,
+                1.0,
+                0.09,
+                weights=weights,
+                remainder=remainder,
+            )
+            for remainder in (
+                "auto",
+                "quadratic" if weights[0] == 1 else "finite",
+            )
+        )
+        assert_as_in_the_oracle(gradient(jnp.asarray(weights)), want)
+        assert abs(other["remainder"] / want["remainder"] - 1) > 1e-3
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("step", [1e-4, 1.0, 10.0])
 def test_compare(step):

@@ -100,6 +100,24 @@ def test_a_gradient_whose_norm_overflows_is_left_alone():
     np.testing.assert_allclose(to_z, np.full((2, 3), 2.5e19), rtol=1e-6)
 
 
+@pytest.mark.parametrize("accept", ["<=", "<"])
+def test_small_steps_along_the_gradient_are_accepted(accept):
+    # The losses, 100 or so, are the same on both sides of many of them.
+    z = jnp.asarray(10 * GENERATOR.standard_normal((32, 5)), jnp.float32)
+    adjuster = GradientAdjuster((4,), accept=accept)
+    theta = adjuster.init(jax.random.key(1), 5)
+    acceptance = jax.jit(
+        lambda step: adjuster.loss(
+            theta,
+            z,
+            lambda z: 100 + jax.nn.logsumexp(z, axis=-1) - z[:, 0],
+            tentative_step=step,
+        )[1]["acceptance"]
+    )
+    for step in 10.0 ** np.arange(-9, 1):
+        assert acceptance(jnp.float32(step)) == 1, step
+
+
 # The curvature times the step: up to 2 a step along the gradient descends.
 CURVATURES = np.array([0.5, 1.0, 1.9, 2.5, 4.0])
 
