@@ -118,6 +118,20 @@ def test_small_steps_along_the_gradient_are_accepted(accept):
         assert acceptance(jnp.float32(step)) == 1, step
 
 
+@pytest.mark.parametrize("size", [1e30, np.inf])
+def test_a_direction_whose_norm_overflows_is_none(size):
+    z = jnp.asarray(GENERATOR.uniform(1, 2, (4, 5)), jnp.float32)
+    loss_fn = cross_entropy(jnp.array([0, 3, 1, 2]))
+    network = (lambda key, z: jnp.ones(5), lambda theta, z: theta * z)
+    adjuster = GradientAdjuster(network=network)
+    theta = jnp.full((1, 5), size)
+    metrics, to_z, _ = gradients(adjuster, theta, z, loss_fn)
+    assert metrics["cosine"] == 0
+    assert metrics["acceptance"] == 1  # Of the plain gradient.
+    plain = jax.grad(lambda z: loss_fn(z).mean())(z)
+    np.testing.assert_allclose(to_z, plain, rtol=1e-6)
+
+
 # The curvature times the step: up to 2 a step along the gradient descends.
 CURVATURES = np.array([0.5, 1.0, 1.9, 2.5, 4.0])
 
