@@ -8,12 +8,9 @@ show the noise. The memory is what XLA reserves beside arguments and results for
 one gradient of a language model's last layer, in units of its logits.
 """
 
-import argparse
 from collections.abc import Callable, Mapping
 import functools
-import importlib.metadata
 import itertools
-import pathlib
 import random
 import statistics
 import time
@@ -23,10 +20,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import cells
+from benchmarks import cells, cost
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 SIZES = (784, 512, 512, 100)
 BATCH = 256
 # Batch, tokens, vocabulary; the model's width.
@@ -252,37 +248,20 @@ def to_markdown(result: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gal_cost", description=__doc__
+    parser = cost.parser(
+        "gal_cost",
+        __doc__,
+        ROUNDS,
+        "rounds, 2 or more (default: %(default)s)",
     )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=RESULTS,
-        help="folder for gal_cost.json and .md (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=ROUNDS,
-        help="rounds, 2 or more (default: %(default)s)",
-    )
-    options = parser.parse_args(arguments)
-    if options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    options = cost.parse(parser, arguments)
     result = {
-        "command": ".venv/bin/python -m benchmarks.gal_cost",
-        "jax": jax.__version__,
-        "jaxlib": importlib.metadata.version("jaxlib"),
+        **cost.made_by("gal_cost"),
         "device": cells.device(),
         "logits_reserved": reserved(),
         "milliseconds": time_steps(options.rounds),
     }
-    path = options.out / "gal_cost.json"
-    markdown = to_markdown(result)
-    cells.write_atomically(path, cells.to_json(result))
-    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
-    print(markdown)
+    cost.write(options.out, "gal_cost", result, to_markdown(result))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ program again changes its time by a third, so that such a case compiles every
 contender several times.
 """
 
-import argparse
 from collections.abc import Callable
-import importlib.metadata
 import json
 import pathlib
 import platform
@@ -25,10 +23,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import cells
+from benchmarks import cells, cost
 import optaxmods
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 Optimizers = dict[str, optax.GradientTransformation]
 
 
@@ -265,9 +262,7 @@ def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
 def machine() -> dict[str, Any]:
     device = cells.device()
     return {
-        "command": ".venv/bin/python -m benchmarks.step_cost",
-        "jax": jax.__version__,
-        "jaxlib": importlib.metadata.version("jaxlib"),
+        **cost.made_by("step_cost"),
         "optax": optax.__version__,
         "optaxmods": optaxmods.__version__,
         "python": platform.python_version(),
@@ -323,19 +318,11 @@ def to_markdown(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.step_cost", description=__doc__
-    )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=RESULTS,
-        help="folder for step_cost.json and .md (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        help="at most so many rounds a case, 2 or more, for a trial",
+    parser = cost.parser(
+        "step_cost",
+        __doc__,
+        None,
+        "at most so many rounds a case, 2 or more, for a trial",
     )
     parser.add_argument(
         "--only",
@@ -344,9 +331,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="measure the cases whose titles have this in them, such as"
         " 'step: 4 leaves of 2048x2048 float32', and keep the others' tables",
     )
-    options = parser.parse_args(arguments)
-    if options.rounds is not None and options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    options = cost.parse(parser, arguments)
     if not chosen(options.only):
         parser.error(f"--only: no case has {options.only!r} in its title")
     path, here = options.out / "step_cost.json", machine()
@@ -361,10 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
         for table in tables + measure(options.rounds, options.only)
     }
     result = {**here, "tables": list(by_title.values())}
-    markdown = to_markdown(result)
-    cells.write_atomically(path, cells.to_json(result))
-    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
-    print(markdown)
+    cost.write(options.out, "step_cost", result, to_markdown(result))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,9 @@ def gal(
       adjuster: the method's settings.
       num_features: d, the size of the features' last axis, at least 2.
       optimizer: theta's; ``optax.adam(1e-3)`` by default.
-        ``optax.set_to_zero()`` freezes theta. A gradient that is not finite
-        leaves theta and this optimizer's state as they were.
+        ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
+        or whose square in this optimizer's state is not, leaves theta and that
+        state as they were.
       key: what theta is drawn with: an int or a key of ``jax.random``.
 
     Returns:
@@ -190,8 +191,24 @@ def _taught(
     step, opt_state = tx.update(gradient, state.gal_opt_state, state.gal_theta)
     theta = optax.apply_updates(state.gal_theta, step)
     is_finite = adjustment.all_finite((gradient, theta))
+    is_finite &= _stays_finite(state.gal_opt_state, opt_state)
     return jax.tree.map(
         lambda new, old: jnp.where(is_finite, new, old),
         GalState(theta, opt_state),
         state,
     )
+
+
+def _stays_finite(before: optax.OptState, after: optax.OptState) -> jax.Array:
+    """Whether no number of a state was lost, as Adam's squares by overflow.
+
+    Some may be infinite from the start, such as the best loss so far.
+    """
+
+    def stays(old, new):
+        if not jnp.issubdtype(jnp.result_type(new), jnp.inexact):
+            return jnp.asarray(True)  # A count, or a key.
+        return jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
+
+    kept = jax.tree.map(stays, before, after)
+    return jax.tree.reduce(jnp.logical_and, kept, jnp.asarray(True))

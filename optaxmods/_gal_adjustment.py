@@ -90,9 +90,7 @@ def adjust(
     """Lines 4 to 14 of Algorithm 1."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    # Not the padding: 0 times what is no number is none.
-    seen = _used(batch, batch.z)
-    v, pullback = jax.vjp(lambda t: network(t, seen), theta)  # Eq. 3
+    v, pullback = jax.vjp(lambda t: _direction(network, t, batch), theta)
     turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
@@ -114,7 +112,6 @@ def adjust(
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
     size_of_r, weight = _absolute_mean(rule, batch, r)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
-    to_v = _used(batch, to_v)
     (theta_gradient,) = pullback(to_v.astype(v.dtype))
     theta_gradient = over_shards(rule, theta_gradient)
     share = jnp.where(accepted, batch.share, 0)
@@ -140,7 +137,7 @@ def share_improved(
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    v = network(theta, batch.z).astype(batch.z.dtype)
+    v = _direction(network, theta, batch).astype(batch.z.dtype)
     turn = _turn(rule, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
 
@@ -187,6 +184,17 @@ def _used(batch: Examples, values: jax.Array) -> jax.Array:
     used = batch.share != 0
     used = used[..., None] if values.ndim > used.ndim else used
     return jnp.where(used, values, 0)
+
+
+def _direction(network: Network, theta: Theta, batch: Examples) -> jax.Array:
+    """Eq. 3, where padding and masked entries of the features are 0.
+
+    Theta's gradient is a product with the features, and 0 times what is no
+    number is none. Masks are the entries whose squares overflow, too.
+    """
+    is_seen = (batch.share != 0)[..., None] & ~jnp.isinf(batch.z**2)
+    v = network(theta, jnp.where(is_seen, batch.z, 0))
+    return jnp.where(is_seen, v, 0)
 
 
 def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:

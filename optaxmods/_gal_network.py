@@ -21,7 +21,7 @@ def init(
         return _init_stack(hidden_sizes, key, num_features)
     make, _ = _functions(network)
     theta = make(key, jnp.zeros((1, num_features), jnp.float32))
-    return jax.tree.map(_in_float32, theta)
+    return jax.tree.map_with_path(_in_float32, theta)
 
 
 def apply(
@@ -78,10 +78,16 @@ def _takes_key(function: Callable[..., Any]) -> bool:
     return "key" in inspect.signature(function).parameters
 
 
-def _in_float32(leaf: Any) -> jax.Array:
-    is_float = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+def _in_float32(path: Any, leaf: Any) -> jax.Array:
+    dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            "theta must hold real floating-point numbers, which its optimizer"
+            f" moves, but theta{jax.tree_util.keystr(path)} is {dtype}: let"
+            " the network's apply close over it."
+        )
     # Copied: the state is donated, and the user's arrays are not.
-    return jnp.array(leaf, jnp.float32) if is_float else jnp.array(leaf)
+    return jnp.array(leaf, jnp.float32)
 
 
 def _init_stack(

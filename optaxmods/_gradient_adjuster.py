@@ -6,6 +6,7 @@ The maths of the adjustment stands in :mod:`optaxmods._gal_adjustment`.
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+import inspect
 import numbers
 from typing import Any
 import warnings
@@ -23,6 +24,9 @@ CONVENTIONS = ("paper", "released")
 REMAINDERS = ("auto", "finite", "quadratic")
 # Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
+# Where an adjuster's making runs through before the warning of it.
+BETWEEN = (__file__, dataclasses.__file__)
+MADE_BY_DATACLASSES = ("<string>", "__init__")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +151,8 @@ class GradientAdjuster:
           num_features: d, at least 2.
 
         Raises:
-          ValueError: fewer features than 2.
+          ValueError: fewer features than 2, or a network whose parameters are
+            not all real floating-point numbers.
         """
         check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)
@@ -175,7 +180,8 @@ class GradientAdjuster:
 
         Args:
           theta: what :meth:`init` returned, or :func:`adjuster_params`.
-          features: [..., d], any float dtype.
+          features: [..., d], any float dtype; entries masked by minus infinity
+            take no part.
           loss_fn: maps features [..., d], upcast to float32, to losses [...],
             each of its own features alone.
           tentative_step: in place of the adjuster's; may be traced.
@@ -304,8 +310,23 @@ def _check_magnitude(magnitude: float) -> None:
             f"a magnitude of {magnitude} can make training diverge although"
             " its adjustments are accepted; the paper's are 0.001 and"
             " 0.01",
-            stacklevel=4,
+            stacklevel=_maker_level(),
         )
+
+
+def _maker_level() -> int:
+    """How far above the caller of this the line is that makes the adjuster.
+
+    ``dataclasses.replace`` and a subclass have frames of their own between.
+    """
+    frame, level = inspect.currentframe(), 0
+    while frame is not None:
+        code = frame.f_code
+        is_generated = (code.co_filename, code.co_name) == MADE_BY_DATACLASSES
+        if code.co_filename not in BETWEEN and not is_generated:
+            break
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _checked(loss_fn: LossFn) -> LossFn:

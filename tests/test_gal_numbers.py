@@ -100,6 +100,38 @@ def test_a_gradient_whose_norm_overflows_is_left_alone():
     np.testing.assert_allclose(to_z, np.full((2, 3), 2.5e19), rtol=1e-6)
 
 
+@pytest.mark.parametrize("accept", ["<=", "<"])
+def test_small_steps_along_the_gradient_are_accepted(accept):
+    # The losses, 100 or so, are the same on both sides of many of them.
+    z = jnp.asarray(10 * GENERATOR.standard_normal((32, 5)), jnp.float32)
+    adjuster = GradientAdjuster((4,), accept=accept)
+    theta = adjuster.init(jax.random.key(1), 5)
+    acceptance = jax.jit(
+        lambda step: adjuster.loss(
+            theta,
+            z,
+            lambda z: 100 + jax.nn.logsumexp(z, axis=-1) - z[:, 0],
+            tentative_step=step,
+        )[1]["acceptance"]
+    )
+    for step in 10.0 ** np.arange(-9, 1):
+        assert acceptance(jnp.float32(step)) == 1, step
+
+
+@pytest.mark.parametrize("size", [1e30, np.inf])
+def test_a_direction_whose_norm_overflows_is_none(size):
+    z = jnp.asarray(GENERATOR.uniform(1, 2, (4, 5)), jnp.float32)
+    loss_fn = cross_entropy(jnp.array([0, 3, 1, 2]))
+    network = (lambda key, z: jnp.ones(5), lambda theta, z: theta * z)
+    adjuster = GradientAdjuster(network=network)
+    theta = jnp.full((1, 5), size)
+    metrics, to_z, _ = gradients(adjuster, theta, z, loss_fn)
+    assert metrics["cosine"] == 0
+    assert metrics["acceptance"] == 1  # Of the plain gradient.
+    plain = jax.grad(lambda z: loss_fn(z).mean())(z)
+    np.testing.assert_allclose(to_z, plain, rtol=1e-6)
+
+
 # The curvature times the step: up to 2 a step along the gradient descends.
 CURVATURES = np.array([0.5, 1.0, 1.9, 2.5, 4.0])
 
@@ -229,3 +261,68 @@ def test_any_integer_is_a_key():
     tx = gal(GradientAdjuster((4,)), 3, key=np.int64(3))
     same = gal(GradientAdjuster((4,)), 3, key=3)
     chex.assert_trees_all_equal(tx.init(None), same.init(None))
+
+
+def without(column, layers):
+    """The oracle's network of the entries that are not masked."""
+    (first, into), *between, (last, bias) = layers
+    first = np.delete(first, column, axis=0)
+    last = np.delete(last, column, axis=1)
+    return [(first, into), *between, (last, np.delete(bias, column))]
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e30, np.finfo(np.float32).min])
+def test_a_masked_entry_is_as_good_as_none(mask):
+    z = np.random.default_rng(3).standard_normal((2, 5)).astype(np.float32)
+    labels, masked = np.array([0, 3]), np.array([4, 1])
+    adjuster = GradientAdjuster((4, 3), 0.09)
+    theta = adjuster.init(jax.random.key(1), 5)
+    given = jnp.asarray(z).at[np.arange(2), masked].set(mask)
+    loss_fn = cross_entropy(labels)
+    metrics, to_z, to_theta = gradients(adjuster, theta, given, loss_fn)
+    layers = layers_of(theta)
+    into, out_of, better = np.zeros((5, 4)), np.zeros((3, 5)), 0
+    for row, column in enumerate(masked):
+        kept = np.delete(np.arange(5), column)
+        label = np.array([np.flatnonzero(kept == labels[row])[0]])
+        arguments = (
+            without(column, layers),
+            np.float64(z[row : row + 1, kept]),
+            gal_reference.cross_entropy(label),
+            1.0,
+            0.09,
+        )
+        want = gal_reference.gal(*arguments)
+        better += gal_reference.share_improved(*arguments)
+        np.testing.assert_allclose(to_z[row, kept], want["z"][0] / 2, 1e-4)
+        assert to_z[row, column] == 0
+        into[kept] += want["theta"][0][0] / 2
+        out_of[:, kept] += want["theta"][-1][0] / 2
+    kernels = [to_theta[name]["kernel"] for name in ("layer_0", "layer_2")]
+    for kernel, wanted in zip(kernels, (into, out_of), strict=True):
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(kernel, wanted, 1e-4, 1e-4 * size)
+    assert metrics["finite"]
+    assert metrics["acceptance"] == 1
+    share = jax.jit(lambda z: adjuster.compare(theta, z, loss_fn))(given)
+    assert share == better / 2
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("mask", [-np.inf, -1e30, -1e9])
+def test_masked_logits_poison_nothing(convention, mask):
+    z = jnp.asarray(GENERATOR.standard_normal((4, 5)), jnp.float32)
+    z = z.at[:3, 4].set(mask).at[1, 0].set(mask)
+    loss_fn = cross_entropy(jnp.array([0, 3, 1, 2]))
+    adjuster = GradientAdjuster((4,), convention=convention)
+    tx = gal(adjuster, 5)
+    state = tx.init(None)
+    metrics, *grads = gradients(adjuster, state.gal_theta, z, loss_fn)
+    chex.assert_tree_all_finite((metrics, grads))
+    plain = jax.grad(lambda z: loss_fn(z).mean())(z)
+    distance = np.linalg.norm(grads[0] - plain, axis=-1)
+    # Eq. 4: each is turned by magnitude times its own gradient's length.
+    wanted = 0.01 * np.linalg.norm(plain, axis=-1)
+    np.testing.assert_allclose(distance, wanted, rtol=1e-3)
+    _, after = tx.update(z, state, adjuster_grads=grads[1])
+    assert after.gal_opt_state[0].count == 1

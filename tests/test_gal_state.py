@@ -1,5 +1,8 @@
 """GAL's networks, its state, models around it, and its errors."""
 
+import dataclasses
+import re
+
 import chex
 from flax import nnx
 import flax.linen as nn
@@ -153,6 +156,35 @@ def test_a_gradient_that_is_not_finite_leaves_theta_alone(bad):
     chex.assert_trees_all_equal(after, state)
 
 
+def test_a_gradient_whose_square_overflows_leaves_theta_alone():
+    # Adam's second moment would be infinite for ever, and theta at rest.
+    tx = gal(make("linear"), D)
+    state = learning(tx)
+    huge = jax.tree.map(jnp.zeros_like, adjuster_params(state))
+    huge["layer_0"]["bias"] = huge["layer_0"]["bias"].at[0].set(1e21)
+    _, after = jax.jit(tx.update)(FEATURES, state, adjuster_grads=huge)
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_states_that_hold_an_infinity_or_a_key_from_the_start():
+    optimizer = optax.chain(
+        optax.add_noise(0.1, 0.9, 0), optax.contrib.reduce_on_plateau()
+    )
+
+    def update(updates, state, params=None):
+        return optimizer.update(updates, state, params, value=2.0)
+
+    noisy = optax.GradientTransformation(optimizer.init, update)
+    tx = gal(make("linear"), D, optimizer=noisy)
+    start = tx.init(None)
+    ones = jax.tree.map(jnp.ones_like, adjuster_params(start))
+    _, after = tx.update(FEATURES, start, adjuster_grads=ones)
+    best = [optax.tree.get(state, "best_value") for state in (start, after)]
+    assert best == [np.inf, 2.0]
+    moved = jax.tree.map(jnp.subtract, after.gal_theta, start.gal_theta)
+    assert optax.tree.norm(moved) > 1
+
+
 def test_the_key_draws_theta():
     adjuster = make("linear")
     same = gal(adjuster, D, key=jax.random.key(3)).init(None)
@@ -266,10 +298,33 @@ def test_bad_arguments(arguments, message):
         GradientAdjuster(**arguments)
 
 
-def test_a_large_magnitude_is_warned_of():
+@dataclasses.dataclass(frozen=True)
+class Larger(GradientAdjuster):
+    magnitude: float = 0.3
+
+
+@pytest.mark.parametrize(
+    "make_it",
+    [
+        lambda: GradientAdjuster(magnitude=0.1),
+        lambda: dataclasses.replace(GradientAdjuster(), magnitude=1),
+        lambda: dataclasses.replace(Larger(magnitude=0.01), magnitude=0.5),
+        lambda: Larger(),
+    ],
+)
+def test_a_large_magnitude_is_warned_of_once_where_it_is_given(make_it):
     with pytest.warns(UserWarning, match="diverge") as record:
-        GradientAdjuster(magnitude=0.1)
+        make_it()
+    assert len(record) == 1
     assert record[0].filename == __file__
+    assert record[0].lineno == make_it.__code__.co_firstlineno
+
+
+def test_using_an_adjuster_of_large_magnitude_warns_no_more():
+    with pytest.warns(UserWarning, match="diverge"):
+        adjuster = GradientAdjuster((4,), 0.5)
+    theta = gal(adjuster, D).init(None).gal_theta  # A warning is an error.
+    adjuster.loss(theta, FEATURES, loss_fn)
 
 
 def test_errors_of_shape():
@@ -289,6 +344,20 @@ def test_errors_of_shape():
     narrow = GradientAdjuster(network=(init_scale, lambda t, z: z[..., :2]))
     with pytest.raises(ValueError, match=r"\(6, 4\), but it returned \(6, 2\)"):
         narrow.apply({}, FEATURES)
+
+
+@pytest.mark.parametrize(
+    "leaf", [jnp.arange(D), 3, jax.random.key(0), jnp.ones(D, complex)]
+)
+def test_a_theta_that_is_not_all_floats(leaf):
+    network = (lambda key, z: {"a": jnp.ones(D), "b": [leaf]}, scaled)
+    name = re.escape(str(jnp.result_type(leaf)))
+    for init in (
+        GradientAdjuster(network=network).init,
+        lambda key, d: gal(GradientAdjuster(network=network), d).init(None),
+    ):
+        with pytest.raises(ValueError, match=rf"theta\['b'\]\[0\] is {name}"):
+            init(jax.random.key(0), D)
 
 
 def test_update_without_either_route():

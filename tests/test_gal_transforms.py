@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from optaxmods import GradientAdjuster
+from optaxmods import GradientAdjuster, gal
 
 D, N, K = 5, 8, 3
 GENERATOR = np.random.default_rng(0)
@@ -211,6 +211,68 @@ def test_shard_map(check_vma, convention):
     )
     got = jax.jit(mapped)(INPUTS, LABELS)
     assert_close(got, gradients(adjuster=alone))
+
+
+# Of the eight shards three have no weight, and the others' are unequal.
+SHARES = jnp.array([0.0, 0, 1, 2, 0.5, 0, 3, 1])
+
+
+def everything(adjuster, inputs, labels, shares):
+    """The loss route's gradients, the direct one's, and compare's share."""
+    by_the_loss = gradients(
+        inputs, labels, adjuster=adjuster, example_weights=shares
+    )
+
+    def loss_fn(logits):
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+    tx = gal(adjuster, D, optimizer=optax.trace(0.0))
+    features, pullback = jax.vjp(lambda weights: inputs @ weights, WEIGHTS)
+    added, state = tx.update(
+        jnp.zeros_like(WEIGHTS),
+        tx.init(None)._replace(gal_theta=THETA),
+        features=features,
+        loss_fn=loss_fn,
+        pullback=pullback,
+        example_weights=shares,
+    )
+    directly = added, state.gal_opt_state.trace
+    better = adjuster.compare(THETA, features, loss_fn, example_weights=shares)
+    return by_the_loss, directly, better
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_weights_split_over_two_axes(convention, check_vma):
+    names = ("data", "model")
+    adjuster, alone = (
+        GradientAdjuster((4,), 0.09, convention=convention, axis_name=axes)
+        for axes in (names, None)
+    )
+    mesh = jax.make_mesh((4, 2), names, axis_types=(AxisType.Auto,) * 2)
+
+    def step(*parts):
+        (metrics, grads), *rest = everything(adjuster, *parts)
+        if not check_vma:
+            grads = jax.lax.pmean(grads, names)
+        return (metrics, grads), *rest
+
+    mapped = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(P(names),) * 3,
+        out_specs=P(),
+        check_vma=check_vma,
+    )
+    got = jax.jit(mapped)(INPUTS, LABELS, SHARES)
+    want = jax.jit(functools.partial(everything, alone))(INPUTS, LABELS, SHARES)
+    assert_close(got, want)
+    (_, metrics), (_, to_theta) = want[0]
+    assert metrics["acceptance"] > 0
+    assert optax.tree.norm(want[1][0]) > 1e-2
+    assert optax.tree.norm(to_theta) > 1e-3
+    assert 0 < want[2] < 1
 
 
 def test_rows_without_a_gradient():

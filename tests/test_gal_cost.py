@@ -1,0 +1,70 @@
+"""The page of GAL's cost, from made-up times and from a trial of two rounds."""
+
+import json
+
+import pytest
+
+from benchmarks import cells, gal_cost
+
+DEVICE = {"platform": "cpu", "kind": "abacus", "cpu_cores": 1}
+RESULT = {
+    "command": "made up",
+    "jax": "0.0.1",
+    "device": DEVICE,
+    "logits_reserved": {"without": 2.0, "with": 9.04},
+    "milliseconds": {
+        "plain": [1.0, 2.0, 3.0],
+        "plain again": [2.0, 3.0, 4.0],
+        "loss": [4.0, 5.0, 6.0],
+    },
+}
+
+
+def test_ratios_are_to_the_median_of_both_plain_runs():
+    page = gal_cost.to_markdown(RESULT)
+    assert "Made by `made up` on 1 cores of abacus, jax 0.0.1." in page
+    assert "medians of 3 interleaved rounds" in page
+    # The median of 1, 2, 2, 3, 3, 4 is 2.5.
+    assert "| plain | 2.00 | 0.80 (0.40 to 1.20) |  |" in page
+    assert "| plain again | 3.00 | 1.20 (0.80 to 1.60) |  |" in page
+    assert "| loss | 5.00 | 2.00 (1.60 to 2.40) | 1.3 |" in page
+    assert "| without | 2.0 |" in page
+    assert "| with | 9.0 |" in page
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A model and logits that compile and run at once."""
+    monkeypatch.setattr(gal_cost, "SIZES", (3, 4, 5))
+    monkeypatch.setattr(gal_cost, "BATCH", 2)
+    monkeypatch.setattr(gal_cost, "LOGITS", (2, 3, 4))
+    monkeypatch.setattr(gal_cost, "WIDTH", 3)
+    monkeypatch.setattr(gal_cost, "STEPS", 1)
+    monkeypatch.setattr(cells, "device", lambda: dict(DEVICE))
+
+
+@pytest.mark.usefixtures("small", "quick_compilation")
+def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
+    gal_cost.main(["--out", str(tmp_path), "--rounds", "2"])
+    result = json.loads((tmp_path / "gal_cost.json").read_text())
+    assert result["command"] == ".venv/bin/python -m benchmarks.gal_cost"
+    assert result["device"] == DEVICE
+    contenders = ["plain", "plain again", "loss", "direct"]
+    assert list(result["milliseconds"]) == contenders
+    for times in result["milliseconds"].values():
+        assert len(times) == 2
+    # The gradient of the logits has to stand somewhere.
+    assert 1 <= result["logits_reserved"]["without GAL"] < 100
+    page = (tmp_path / "gal_cost.md").read_text()
+    assert page == gal_cost.to_markdown(result)
+    assert "A perceptron 3-4-5 at batch size 2" in page
+    assert "token logits 2x3x4" in page
+    assert page in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rounds", ["1", "0", "many"])
+def test_too_few_rounds_are_refused(rounds, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        gal_cost.main(["--out", str(tmp_path), "--rounds", rounds])
+    assert "--rounds" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
