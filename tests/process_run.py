@@ -17,6 +17,7 @@ EXAMPLES = pathlib.Path(__file__).parents[1] / "docs" / "examples"
 sys.path.append(str(EXAMPLES))
 
 import multi_process  # noqa: E402
+import pod_loop  # noqa: E402
 
 
 def shardings_of(tree):
@@ -31,14 +32,14 @@ def shardings_of(tree):
 
 
 def kill_before(step):
-    read_batch = multi_process.read_batch
+    read_batch = pod_loop.read_batch
 
     def counted(asked):
         if asked == step and jax.process_index() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return read_batch(asked)
 
-    multi_process.read_batch = counted
+    pod_loop.read_batch = counted
 
 
 def save_in_the_foreground():
@@ -55,7 +56,7 @@ def train_and_tell(folder):
 
 
 if __name__ == "__main__":
-    train, multi_process.train = multi_process.train, train_and_tell
+    train, pod_loop.train = pod_loop.train, train_and_tell
     if "KILLED_BEFORE" in os.environ:
         save_in_the_foreground()
         kill_before(int(os.environ["KILLED_BEFORE"]))

@@ -1,6 +1,6 @@
 """Two processes train as one does, and a killed pair resumes to the same bits.
 
-They run ``docs/examples/multi_process.py``: GAL, AGR, Adan and LGA on a mesh.
+They run ``docs/examples/pod_loop.py``: GAL, AGR, Adan and LGA on a mesh.
 """
 
 import json
@@ -10,7 +10,7 @@ import signal
 import chex
 import jax
 import orbax.checkpoint as ocp
-from process_run import multi_process, shardings_of
+from process_run import multi_process, pod_loop, shardings_of
 import pytest
 
 PROGRAM = pathlib.Path(__file__).with_name("process_run.py")
@@ -36,18 +36,16 @@ def undisturbed(tmp_path_factory):
 def end_of(folder):
     """Returns the last checkpoint, read by this process alone."""
     with (
-        jax.set_mesh(multi_process.make_mesh()),
+        jax.set_mesh(pod_loop.make_mesh()),
         ocp.CheckpointManager(folder) as checkpoints,
     ):
-        assert checkpoints.latest_step() == multi_process.STEPS
-        return multi_process.restore(
-            checkpoints, multi_process.abstract_start()
-        )
+        assert checkpoints.latest_step() == pod_loop.STEPS
+        return pod_loop.restore(checkpoints, pod_loop.abstract_start())
 
 
 @pytest.mark.usefixtures("quick_compilation")
 def test_two_processes_train_as_one(undisturbed, tmp_path):
-    want, got = multi_process.train(tmp_path), end_of(undisturbed)
+    want, got = pod_loop.train(tmp_path), end_of(undisturbed)
     # Sums over two processes are taken, and so rounded, in another order.
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
     # All stays where jit(init) put it, in each process a half.
@@ -70,13 +68,13 @@ def test_a_killed_pair_resumes_to_the_same_bits(
     undisturbed, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as killing:
-        killing.setenv("KILLED_BEFORE", str(multi_process.SAVE_EVERY + 1))
+        killing.setenv("KILLED_BEFORE", str(pod_loop.SAVE_EVERY + 1))
         workers = multi_process.start_workers(tmp_path, PROGRAM)
         with pytest.raises(RuntimeError, match=f"-{signal.SIGKILL}"):
             multi_process.wait_for(workers, SECONDS)
     assert workers[1].returncode == -signal.SIGKILL
     with ocp.CheckpointManager(tmp_path) as checkpoints:
-        assert checkpoints.all_steps() == [multi_process.SAVE_EVERY]
+        assert checkpoints.all_steps() == [pod_loop.SAVE_EVERY]
     multi_process.wait_for(
         multi_process.start_workers(tmp_path, PROGRAM), SECONDS
     )
