@@ -4,7 +4,7 @@ The model is linear. Whatever a training loop adds (accumulation, scaled
 losses, skipped steps, schedules) must come out as the plain NumPy loop here.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gal_reference
 from gal_theta import layers_of
@@ -87,7 +87,7 @@ def plain_step(solver, weights, state, batch, tentative_step=None):
     return optax.apply_updates(weights, updates), state
 
 
-def train(solver, batches, step=plain_step, weights=None):
+def train(solver, batches, step=plain_step, weights=None) -> tuple[Any, Any]:
     """Returns the weights and the state after a step on each batch."""
     weights = jnp.asarray(make_weights() if weights is None else weights)
     state = solver.init(weights)
