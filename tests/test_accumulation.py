@@ -39,12 +39,10 @@ def microbatched(kind):
     return step
 
 
-@pytest.mark.parametrize(
-    "kind", [AccumulationType.MEAN, AccumulationType.RUNNING_MEAN]
-)
-def test_microbatch(kind):
+def test_microbatch():
     batches = make_batches()
-    got = composed.train(composed.make_solver(), batches, microbatched(kind))
+    step = microbatched(AccumulationType.MEAN)
+    got = composed.train(composed.make_solver(), batches, step)
     composed.assert_trained(got, composed.oracle(batches))
 
 
@@ -128,7 +126,7 @@ def test_multi_steps_alone_teaches_theta_by_the_last_micro_batch():
     )
 
 
-@pytest.mark.parametrize("name", ["agr", "adan_agr", "gal", "with_lga"])
+@pytest.mark.parametrize("name", ["adan_agr", "with_lga"])
 def test_a_skipped_micro_batch_changes_nothing(name):
     params = make_params()
     tx = TRANSFORMATIONS[name]()

@@ -123,9 +123,6 @@ MASKED = {
     "partition": lambda tx, mask: optax.partition(
         {True: tx, False: optax.set_to_zero()}, mask
     ),
-    "selective_transform": lambda tx, mask: optax.selective_transform(
-        tx, freeze_mask=jax.tree.map(lambda m: not m, mask)
-    ),
 }
 
 
