@@ -147,9 +147,7 @@ def gal(
             (added,) = pullback(adjusted.cotangent.astype(features.dtype))
             added = adjuster._over_shards(added)
             adjuster_grads = adjusted.theta_gradient
-            updates = jax.tree.map(
-                lambda u, a: u + a.astype(u.dtype), updates, added
-            )
+            updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
         return updates, _taught(tx, state, adjuster_grads)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -182,6 +180,18 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
         found[0].gal_theta,
         is_leaf=lambda node: hasattr(node, "get_value"),
     )
+
+
+def _plus(update, added):
+    # optax.masked and optax.partition take leaves out of the updates, but not
+    # out of what the pullback gives.
+    if _is_masked(update):
+        return update
+    return update + added.astype(update.dtype)
+
+
+def _is_masked(node) -> bool:
+    return isinstance(node, optax.MaskedNode)
 
 
 def _taught(
