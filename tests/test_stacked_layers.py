@@ -121,7 +121,7 @@ def test_linen_scan(stack_axis, partitioned):
     for number, layer in enumerate(layers_of(got["blocks"], stack_axis)):
         assert_close(layer, want[str(number)])
     assert_close(got["head"], want["head"])
-    # The stack as one matrix, and its bias as another: 3 % of a step.
+    # By default the stack is one matrix, and its bias another.
     mixed = trained(model, params, with_agr())["blocks"]["Dense_0"]
     for name in ("kernel", "bias"):
         distance = jnp.abs(mixed[name] - got["blocks"]["Dense_0"][name]).max()
@@ -161,7 +161,7 @@ class NnxStacked(nnx.Module):
 
 class NnxUnrolled(nnx.Module):
     def __init__(self, stacked):
-        graphdef, rest = nnx.split(NnxBlock(nnx.Rngs(0)))
+        graphdef = nnx.graphdef(NnxBlock(nnx.Rngs(0)))
         layers = layers_of(nnx.state(stacked.blocks), stacked.stack_axis)
         self.blocks = nnx.List([nnx.merge(graphdef, x) for x in layers])
         self.head = nnx.clone(stacked.head)
