@@ -175,7 +175,7 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
             f"the state must hold one GAL, but holds {len(found)}: pass the"
             " state of a chain with gal(...), or the part of one of them."
         )
-    # nnx keeps each array of a state in a variable; get_value came after 0.12.0.
+    # nnx keeps each array in a variable; those of Flax 0.12.0 lack get_value.
     return jax.tree.map(
         lambda leaf: leaf[...] if hasattr(leaf, "get_metadata") else leaf,
         found[0].gal_theta,

@@ -20,6 +20,8 @@ assert_close = functools.partial(
     chex.assert_trees_all_close, rtol=1e-5, atol=1e-6
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def losses_of(logits):
     labels = jnp.broadcast_to(Y, logits.shape[:-1])
