@@ -174,11 +174,11 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
             f"the state must hold one GAL, but holds {len(found)}: pass the"
             " state of a chain with gal(...), or the part of one of them."
         )
-    # nnx keeps each array of a state in a variable.
+    # nnx keeps each array in a variable; those of Flax 0.12.0 lack get_value.
     return jax.tree.map(
-        lambda leaf: leaf.get_value() if hasattr(leaf, "get_value") else leaf,
+        lambda leaf: leaf[...] if hasattr(leaf, "get_metadata") else leaf,
         found[0].gal_theta,
-        is_leaf=lambda node: hasattr(node, "get_value"),
+        is_leaf=lambda node: hasattr(node, "get_metadata"),
     )
 
 
