@@ -204,7 +204,6 @@ def _stays_finite(before: optax.OptState, after: optax.OptState) -> jax.Array:
 
     Some may be infinite from the start, such as the best loss so far.
     """
-
     kept = jax.tree.map(
         lambda old, new: jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old)),
         before,
