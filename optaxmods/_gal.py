@@ -214,11 +214,9 @@ def _stays_finite(before: optax.OptState, after: optax.OptState) -> jax.Array:
 
     Some may be infinite from the start, such as the best loss so far.
     """
-
-    def stays(old, new):
-        if not jnp.issubdtype(jnp.result_type(new), jnp.inexact):
-            return jnp.asarray(True)  # A count, or a key.
-        return jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
-
-    kept = jax.tree.map(stays, before, after)
+    kept = jax.tree.map(
+        lambda old, new: jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old)),
+        before,
+        after,
+    )
     return jax.tree.reduce(jnp.logical_and, kept, jnp.asarray(True))

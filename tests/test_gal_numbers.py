@@ -84,6 +84,11 @@ def test_padding_that_is_no_number(convention, padding):
     want, _, without = gradients(
         adjuster, theta, z[:3], cross_entropy(labels[:3])
     )
+    loss, _ = adjuster.loss(
+        theta, z, cross_entropy(labels), example_weights=weights
+    )
+    mean = cross_entropy(labels[:3])(z[:3]).mean()
+    np.testing.assert_allclose(loss, mean, rtol=1e-6)
     chex.assert_trees_all_close(metrics, want, rtol=1e-4)
     chex.assert_trees_all_close(to_theta, without, rtol=1e-4, atol=1e-8)
     assert optax.tree.norm(to_theta) > 0

@@ -168,7 +168,8 @@ def test_a_gradient_whose_square_overflows_leaves_theta_alone():
 
 def test_states_that_hold_an_infinity_or_a_key_from_the_start():
     optimizer = optax.chain(
-        optax.add_noise(0.1, 0.9, 0), optax.contrib.reduce_on_plateau()
+        optax.add_noise(0.1, 0.9, 0),
+        optax.contrib.reduce_on_plateau(accumulation_size=2),
     )
 
     def update(updates, state, params=None):
@@ -180,7 +181,7 @@ def test_states_that_hold_an_infinity_or_a_key_from_the_start():
     ones = jax.tree.map(jnp.ones_like, adjuster_params(start))
     _, after = tx.update(FEATURES, start, adjuster_grads=ones)
     best = [optax.tree.get(state, "best_value") for state in (start, after)]
-    assert best == [np.inf, 2.0]
+    assert best == [np.inf, np.inf]
     moved = jax.tree.map(jnp.subtract, after.gal_theta, start.gal_theta)
     assert optax.tree.norm(moved) > 1
 
