@@ -1,94 +1,102 @@
 """The contenders of the AGR studies, and the controls beside them."""
 
 from collections.abc import Callable
-import functools
 from typing import Any
 
 import optax
 
+from benchmarks.cache import by_content
 from benchmarks.study import Method
 import optaxmods
 
-CLIPPING_NORM = 1.0
+AGR = {"strength": 1.0}
+AGR_ALL = {**AGR, "reduction_axes": "all"}
+CLIPPING = {"max_norm": 1.0}
 
 # Claimed is what the paper says of AGR in general: that it improves the
 # optimizer it is built into. It has none of these data or networks.
 METHODS = {
     "adamw": Method("AdamW, as optax has it"),
     "agr+adamw": Method(
-        "chain(agr(), adamw): AGR in both moments", "adamw", claimed=True
+        "chain(agr(), adamw): AGR in both moments",
+        "adamw",
+        claimed=True,
+        arguments=AGR,
     ),
     "adamw_agr": Method(
         "AdamW with AGR in the first moment only (Algorithm 2)",
         "adamw",
         claimed=True,
+        arguments=AGR,
     ),
     "agr-all+adamw": Method(
         "AGR on every leaf, biases included, before AdamW (released code)",
         "adamw",
         claimed=True,
+        arguments=AGR_ALL,
     ),
     "clip+adamw": Method(
-        f"clip_by_global_norm({CLIPPING_NORM:g}) before AdamW, a control",
+        f"clip_by_global_norm({CLIPPING['max_norm']:g}) before AdamW, a"
+        " control",
         "adamw",
+        arguments=CLIPPING,
     ),
     "adan": Method("Adan, as published"),
     "agr+adan": Method(
-        "chain(agr(), adan): AGR in all moments", "adan", claimed=True
+        "chain(agr(), adan): AGR in all moments",
+        "adan",
+        claimed=True,
+        arguments=AGR,
     ),
     "adan_agr": Method(
         "Adan with AGR in the first moment and the difference (Algorithm 1)",
         "adan",
         claimed=True,
+        arguments=AGR,
     ),
     "clip+adan": Method(
-        f"clip_by_global_norm({CLIPPING_NORM:g}) before Adan, a control",
+        f"clip_by_global_norm({CLIPPING['max_norm']:g}) before Adan, a control",
         "adan",
+        arguments=CLIPPING,
     ),
 }
 
+IN_FRONT = {
+    "agr": optaxmods.agr,
+    "agr-all": optaxmods.agr,
+    "clip": optax.clip_by_global_norm,
+}
+OPTIMIZERS = {
+    "adamw": optax.adamw,
+    "adamw_agr": optaxmods.adamw_agr,
+    "adan": optaxmods.adan,
+    "adan_agr": optaxmods.adan_agr,
+}
 
-# Cached, so that a method is one object and is compiled once.
-@functools.cache
+
+@by_content
 def maker(
     name: str,
     weight_decay: float,
-    strength: optax.ScalarOrSchedule = 1.0,
+    *,
     first: Callable[[], optax.GradientTransformation] | None = None,
+    **arguments: Any,
 ) -> Callable[[Any], optax.GradientTransformation]:
     """Returns a function of the learning rate that makes a method.
 
     Args:
         name: A key of ``METHODS``.
         weight_decay: That of AdamW or Adan.
-        strength: AGR's.
         first: Makes what stands in front of everything, such as noise.
+        arguments: Of what stands in front of the optimizer, else its own.
     """
-    agr = functools.partial(optaxmods.agr, strength)
-    clip = optax.clip_by_global_norm(CLIPPING_NORM)
-    plain = {"adamw": optax.adamw, "adan": optaxmods.adan}
-    regularized = {
-        "adamw_agr": optaxmods.adamw_agr,
-        "adan_agr": optaxmods.adan_agr,
-    }
-    in_front = {
-        "agr": agr(),
-        "agr-all": agr(reduction_axes="all"),
-        "clip": clip,
-    }
+    *prefix, last = name.split("+")
+    own = {} if prefix else arguments
 
     def make(rate: Any) -> optax.GradientTransformation:
-        *prefix, last = name.split("+")
         parts = [first()] if first else []
-        parts += [in_front[part] for part in prefix]
-        if last in regularized:
-            parts.append(
-                regularized[last](
-                    rate, weight_decay=weight_decay, strength=strength
-                )
-            )
-        else:
-            parts.append(plain[last](rate, weight_decay=weight_decay))
-        return optax.chain(*parts)
+        parts += [IN_FRONT[part](**arguments) for part in prefix]
+        optimizer = OPTIMIZERS[last](rate, weight_decay=weight_decay, **own)
+        return optax.chain(*parts, optimizer)
 
     return make

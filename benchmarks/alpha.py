@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from benchmarks import agr_methods, plots, train
+from benchmarks.classification import usual_optimizer
 from benchmarks.data import Examples
 from benchmarks.study import Curve, Job, Method, Metric, Outcome
 import optaxmods
@@ -23,7 +24,9 @@ SIZE = "entries"
 
 METHODS = {
     "adamw": Method("AdamW; alpha is only looked at"),
-    "agr+adamw": Method("chain(agr(), adamw): alpha is at work, too"),
+    "agr+adamw": Method(
+        "chain(agr(), adamw): alpha is at work, too", arguments=agr_methods.AGR
+    ),
 }
 METRICS = (
     Metric("largest", "largest alpha of all layers", False, 1.0, 4),
@@ -44,7 +47,7 @@ def run(model: nn.Module, job: Job) -> Sequence[Outcome]:
     points = []
     runs = train.epochs_of(
         model,
-        agr_methods.maker(job.method, settings["weight_decay"]),
+        usual_optimizer(job),
         job.data,
         learning_rate=settings["learning_rate"],
         seeds=job.seeds,

@@ -114,7 +114,9 @@ def image_study(
 
 
 def usual_optimizer(job: Job) -> train.MakeOptimizer:
-    return agr_methods.maker(job.method, job.settings["weight_decay"])
+    return agr_methods.maker(
+        job.method, job.settings["weight_decay"], **job.arguments
+    )
 
 
 def described(model: nn.Module) -> str:

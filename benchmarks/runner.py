@@ -138,10 +138,13 @@ def cell_configuration(
     study: Study, shared: Settings, key: cells.Key
 ) -> dict[str, Any]:
     """Returns all that a cell's numbers depend on, but for the seed."""
+    method = study.methods[key.method]
+    given = {"method_arguments": method.arguments} if method.arguments else {}
     return {
         **shared,
         "variant_settings": dict(study.variants[key.variant]),
-        "method_description": study.methods[key.method].description,
+        "method_description": method.description,
+        **given,
     }
 
 
@@ -207,11 +210,16 @@ def _train(
     plan: Plan, group: Group, data: Any, on_progress: Callable[[], None]
 ) -> dict[int, dict[str, Any]]:
     """Trains a whole group; returns what was measured, by seed."""
-    settings = _settings(plan, group.variant)
-    begin = time.perf_counter()
-    outcomes = plan.study.run(
-        Job(group.method, settings, group.seeds, data, on_progress)
+    job = Job(
+        group.method,
+        _settings(plan, group.variant),
+        group.seeds,
+        data,
+        on_progress,
+        plan.study.methods[group.method].arguments,
     )
+    begin = time.perf_counter()
+    outcomes = plan.study.run(job)
     together = len(group.seeds)
     wall = (time.perf_counter() - begin) / together
     return {

@@ -34,6 +34,9 @@ class Method(NamedTuple):
     baseline: str | None = None  # The method it is compared with.
     claimed: bool = False  # Whether the paper claims it, on whatever data.
     not_run: str = ""  # Why it is listed all the same, where it cannot be run.
+    # The numbers and choices that it is built from, JSON values; Study.run
+    # finds them in its job, and a cell of other ones is another cell.
+    arguments: Mapping[str, Any] = {}
 
 
 class Paper(NamedTuple):
@@ -63,6 +66,7 @@ class Job(NamedTuple):
     seeds: Sequence[int]
     data: Any  # What Study.load returned.
     on_progress: Callable[[], None]  # To be called Study.steps times.
+    arguments: Mapping[str, Any] = {}  # The method's.
 
 
 class Outcome(NamedTuple):

@@ -15,6 +15,7 @@ import optax
 
 from benchmarks import plots
 from benchmarks.adabound import adabound
+from benchmarks.cache import by_content
 from benchmarks.lookahead import lookahead
 from benchmarks.study import Job, Method, Outcome, Study
 import optaxmods
@@ -24,29 +25,47 @@ POINTS = 50  # Of a curve, beside its start; all runs' steps are multiples.
 PANEL = 2.3  # Inches of a picture's width.
 DIGITS = 4  # After the point, in curves; a picture needs no more.
 
-# As the authors' code for the example has them, in PyTorch's sense.
-OPTIMIZERS: Mapping[str, Callable[[Any], optax.GradientTransformation]] = {
+OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "gd": optax.sgd,
-    "rmsprop": functools.partial(
-        optax.rmsprop, decay=0.99, eps=0.1, eps_in_sqrt=False
+    "rmsprop": optax.rmsprop,
+    "adam": optax.adam,
+    "lookahead": lambda rate, **arguments: lookahead(
+        optax.sgd(rate), **arguments
     ),
-    "adam": functools.partial(optax.adam, b1=0.8, b2=0.999, eps=0.1),
-    "lookahead": lambda rate: lookahead(optax.sgd(rate), 5, 0.5),
-    "adabound": functools.partial(adabound, final_rate=0.02, gamma=0.5),
+    "adabound": adabound,
 }
+DRAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
 
+# The authors' network.
+WIDTHS = (64, 24, 2)
 # Table VI is on an error rate: of noise it claims no faster descent.
 METHODS = {
     "plain": Method("the optimizer alone; its runs do not depend on the seed"),
-    "gal": Method("GAL; theta has the same optimizer", "plain", claimed=True),
-    "frozen": Method("GAL whose theta stays as it was drawn", "plain"),
-    "uniform": Method("noise of U(-1, 1) in place of h(z; theta)", "plain"),
-    "normal": Method("noise of N(0, 1) in place of h(z; theta)", "plain"),
+    "gal": Method(
+        "GAL; theta has the same optimizer",
+        "plain",
+        claimed=True,
+        arguments={"widths": WIDTHS, "learns": True},
+    ),
+    "frozen": Method(
+        "GAL whose theta stays as it was drawn",
+        "plain",
+        arguments={"widths": WIDTHS, "learns": False},
+    ),
+    "uniform": Method(
+        "noise of U(-1, 1) in place of h(z; theta)",
+        "plain",
+        arguments={"draw": "uniform", "minval": -1.0, "maxval": 1.0},
+    ),
+    "normal": Method(
+        "noise of N(0, 1) in place of h(z; theta)",
+        "plain",
+        arguments={"draw": "normal"},
+    ),
 }
-DRAWS = {
-    "uniform": functools.partial(jax.random.uniform, minval=-1.0),
-    "normal": jax.random.normal,
-}
+
+
+MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 
 
 class Path(NamedTuple):
@@ -64,16 +83,28 @@ def surface(points: jax.Array) -> jax.Array:
     return -hills - jnp.exp(-((x + y) ** 2))
 
 
-def adjustment_network() -> nn.Module:
+@by_content
+def optimizer(name: str, **arguments: Any) -> MakeOptimizer:
+    """Returns a function of the learning rate that makes an optimizer."""
+    return functools.partial(OPTIMIZERS[name], **arguments)
+
+
+@by_content
+def adjustment_network(widths: Sequence[int]) -> nn.Module:
     """The authors': linear, biases of 0, and no activation."""
     glorot = nn.initializers.xavier_uniform()
-    return nn.Sequential(
-        [nn.Dense(width, kernel_init=glorot) for width in (64, 24, 2)]
-    )
+    layers = [nn.Dense(width, kernel_init=glorot) for width in widths]
+    return nn.Sequential(tuple(layers))
 
 
-def noise_network(draw: Callable[..., jax.Array]) -> tuple[Any, Any]:
-    """A network whose output is drawn, whatever theta and the features."""
+@by_content
+def noise_network(draw: str, **arguments: Any) -> tuple[Any, Any]:
+    """A network whose output is drawn, whatever theta and the features.
+
+    Args:
+        draw: A key of ``DRAWS``.
+        arguments: Those of the distribution.
+    """
 
     def init(key: jax.Array, features: jax.Array) -> dict[str, jax.Array]:
         del key, features
@@ -81,7 +112,7 @@ def noise_network(draw: Callable[..., jax.Array]) -> tuple[Any, Any]:
 
     def apply(theta: Any, features: jax.Array, key: jax.Array) -> jax.Array:
         del theta
-        return draw(key, features.shape)
+        return DRAWS[draw](key, features.shape, **arguments)
 
     return init, apply
 
@@ -89,19 +120,18 @@ def noise_network(draw: Callable[..., jax.Array]) -> tuple[Any, Any]:
 def run(job: Job) -> Sequence[Outcome]:
     """Descends from the start once for each seed, all seeds together."""
     settings = job.settings
-    steps = settings["steps"]
     descend = functools.partial(
         descents,
-        optimizer=settings["optimizer"],
-        steps=steps,
+        make=optimizer(settings["optimizer"], **settings.get("arguments", {})),
+        steps=settings["steps"],
         start=jnp.asarray(job.data, jnp.float32),
         rate=settings["learning_rate"],
         magnitude=settings["magnitude"],
         tentative_step=settings["beta"] * settings["learning_rate"],
         seeds=jnp.asarray(job.seeds),
     )
-    paths = jax.device_get(descend(method=job.method))
-    plain = jax.device_get(descend(method="plain"))
+    paths = jax.device_get(descend(**adjusted(**job.arguments)))
+    plain = jax.device_get(descend(**adjusted()))
     goal = goal_of(plain.values[0], settings["share_of_descent"])
     outcomes = [
         _outcome(jax.tree.map(lambda leaf, row=row: leaf[row], paths), goal)
@@ -109,6 +139,14 @@ def run(job: Job) -> Sequence[Outcome]:
     ]
     job.on_progress()
     return outcomes
+
+
+def adjusted(*, learns: bool = False, **network: Any) -> Mapping[str, Any]:
+    """Returns what ``descents`` is told of a method's arguments."""
+    if not network:
+        return {"network": None, "learns": False}
+    make = noise_network if "draw" in network else adjustment_network
+    return {"network": make(**network), "learns": learns}
 
 
 def goal_of(plain: np.ndarray, share: float) -> float:
@@ -141,11 +179,14 @@ def _outcome(path: Path, goal: float) -> Outcome:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("method", "optimizer", "steps"))
+@functools.partial(
+    jax.jit, static_argnames=("network", "learns", "make", "steps")
+)
 def descents(
     *,
-    method: str,
-    optimizer: str,
+    network: Any,
+    learns: bool,
+    make: MakeOptimizer,
     steps: int,
     start: jax.Array,
     rate: jax.typing.ArrayLike,
@@ -153,11 +194,21 @@ def descents(
     tentative_step: jax.typing.ArrayLike,
     seeds: jax.Array,
 ) -> Path:
-    """Returns the paths of a method, one for each seed."""
-    make = OPTIMIZERS[optimizer]
-    noise = DRAWS.get(method)
+    """Returns the paths of a method, one for each seed.
+
+    Args:
+        network: GAL's; without it, the optimizer is alone.
+        learns: Whether theta does, or stays as it was drawn.
+        make: Makes the optimizer, of the learning rate.
+        steps: How many.
+        start: Where from.
+        rate: The learning rate.
+        magnitude: GAL's.
+        tentative_step: GAL's.
+        seeds: Of theta and the noise.
+    """
     adjuster = optaxmods.GradientAdjuster(
-        network=noise_network(noise) if noise else adjustment_network(),
+        network=network,
         # Traced, it gives no warning: the authors' for this example are at and
         # above that from which training can diverge.
         magnitude=jnp.asarray(magnitude),
@@ -167,13 +218,11 @@ def descents(
     def descend(seed: jax.Array) -> Path:
         theta_key, noise_key = jax.random.split(jax.random.key(seed))
         tx, slope_of = optax.with_extra_args_support(make(rate)), _plain_slope
-        if method != "plain":
+        if network is not None:
             theta = optaxmods.gal(
                 adjuster,
                 2,
-                optimizer=make(rate)
-                if method == "gal"
-                else optax.set_to_zero(),
+                optimizer=make(rate) if learns else optax.set_to_zero(),
                 key=theta_key,
             )
             tx = optax.chain(theta, tx)

@@ -54,9 +54,11 @@ def markdown(
 
 
 def listed(settings: Mapping[str, Any]) -> str:
-    """Returns settings in one line."""
+    """Returns settings in one line, and of those that have more, these."""
     return ", ".join(
-        f"{key.replace('_', ' ')} {'all' if value is None else value}"
+        listed(value)
+        if isinstance(value, Mapping)
+        else f"{key.replace('_', ' ')} {'all' if value is None else value}"
         for key, value in settings.items()
     )
 

@@ -13,9 +13,12 @@ RATE, SEEDS = 0.01, (0, 5)
 CLASSES, WIDTH = 3, 4
 
 
-def maker(name, num_features=CLASSES, magnitude=0.05, step=0.5, **arguments):
+def maker(name, magnitude=0.05, step=0.5):
+    contenders = gal_methods.methods(
+        *gal_methods.FORMS, plain=name.split("+")[-1], hidden_sizes=(8,)
+    )
     return gal_methods.maker(
-        name, num_features, (8,), magnitude, step, **arguments
+        name, CLASSES, magnitude, step, **contenders[name].arguments
     )
 
 

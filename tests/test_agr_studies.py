@@ -46,6 +46,11 @@ COMPOSED = {
 }
 
 
+def maker(name, weight_decay=DECAY, **others):
+    arguments = agr_methods.METHODS[name].arguments
+    return agr_methods.maker(name, weight_decay, **arguments, **others)
+
+
 @functools.cache
 def random_tree(seed):
     rng = np.random.default_rng(seed)
@@ -80,7 +85,7 @@ def assert_close(actual, expected):
 
 @pytest.mark.parametrize("name", agr_methods.METHODS)
 def test_method_is_what_its_description_says(name):
-    made = updates_of(agr_methods.maker(name, DECAY)(RATE))
+    made = updates_of(maker(name)(RATE))
     assert_close(made, updates_of(COMPOSED[name]()))
 
 
@@ -100,9 +105,9 @@ def test_methods_differ():
 
 def test_a_method_is_one_object_and_names_a_baseline():
     for name, method in agr_methods.METHODS.items():
-        made = agr_methods.maker(name, DECAY)
-        assert made is agr_methods.maker(name, DECAY)
-        assert made is not agr_methods.maker(name, 2 * DECAY)
+        made = maker(name)
+        assert made is maker(name)
+        assert made is not maker(name, 2 * DECAY)
         assert method.baseline is None or method.baseline in agr_methods.METHODS
         assert not (method.claimed and method.baseline is None)
 
@@ -110,7 +115,7 @@ def test_a_method_is_one_object_and_names_a_baseline():
 def test_noise_stands_in_front_of_every_method():
     key = jax.random.key(3)
     first = functools.partial(noise.student_t_noise, 0.5, 2.0)
-    made = agr_methods.maker("agr+adamw", DECAY, first=first)(RATE)
+    made = maker("agr+adamw", first=first)(RATE)
     expected = optax.chain(first(), COMPOSED["agr+adamw"]())
     noisy = updates_of(made, key=key, value=1.0)
     assert_close(noisy, updates_of(expected, key=key, value=1.0))
@@ -197,12 +202,14 @@ def test_agr_is_suspended_at_the_right_step(share, plain):
     # 12 steps, 4 an epoch; the ninth example is in no batch.
     examples = data.Examples(jnp.zeros((9, 1)), jnp.zeros(9, jnp.int32))
     settings = {"batch_size": 2, "epochs": 3, "weight_decay": DECAY}
+    name = agr_suspension.name_of(share, plain)
     job = study.Job(
-        agr_suspension.name_of(share, plain),
+        name,
         settings,
         [0],
         data.Split(examples, examples),
         lambda: None,
+        agr_suspension.METHODS[name].arguments,
     )
     steps = 12 * share // 100
     made = updates_of(agr_suspension.make(job)(RATE), steps=12)
@@ -253,7 +260,10 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
     for variant in preset.variants or found.variants:
         for method in preset.methods or found.methods:
             settings = {**preset.settings, **found.variants[variant]}
-            job = study.Job(method, settings, [0, 1], loaded, lambda: None)
+            arguments = found.methods[method].arguments
+            job = study.Job(
+                method, settings, [0, 1], loaded, lambda: None, arguments
+            )
             assert len(found.run(job)) == 2
             _, make, trained_on, given = made[-1]
             assert isinstance(trained_on, data.Split)

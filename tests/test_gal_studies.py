@@ -153,6 +153,7 @@ def test_digits_have_a_tenth_of_wrong_labels():
 def test_demo_has_gal_before_adamw():
     settings = demo.STUDY.presets["small"].settings
     job = study.Job("gal+adamw", settings, [0], None, lambda: None)
+    job = job._replace(arguments=demo.METHODS["gal+adamw"].arguments)
     made = demo.make(job)
     assert made is demo.make(job)
     assert isinstance(made, train.WithAdjuster)

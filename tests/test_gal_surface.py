@@ -127,7 +127,13 @@ def test_the_optimizers_are_those_of_the_oracles():
 @pytest.mark.parametrize("name", ORACLES)
 def test_optimizer_follows_its_formula(name, x64):
     start, gradients = problem(23)
-    actual = list(iterates(surface.OPTIMIZERS[name](0.3), start, gradients))
+    (arguments,) = [
+        settings.get("arguments", {})
+        for settings in gal_surface.VARIANTS.values()
+        if settings["optimizer"] == name
+    ]
+    optimizer = surface.optimizer(name, **arguments)(0.3)
+    actual = list(iterates(optimizer, start, gradients))
     expected = list(ORACLES[name](start, gradients, 0.3))
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
@@ -165,8 +171,8 @@ def test_lookahead_needs_params():
 def paths(method, magnitude=0.2, steps=40):
     return jax.device_get(
         surface.descents(
-            method=method,
-            optimizer="gd",
+            **surface.adjusted(**surface.METHODS[method].arguments),
+            make=surface.optimizer("gd"),
             steps=steps,
             start=jnp.array(surface.START),
             rate=0.1,
@@ -193,7 +199,7 @@ def test_plain_descent_is_gradient_descent():
 def test_frozen_descent_is_algorithm_1_without_its_learning():
     """Eq. 3 to 5 and lines 7 to 10 with theta as it was drawn."""
     found = paths("frozen")
-    network = surface.adjustment_network()
+    network = surface.adjustment_network((64, 24, 2))
     for seed in range(3):
         drawn_with, _ = jax.random.split(jax.random.key(seed))
         theta = network.init(drawn_with, jnp.zeros((1, 2)))
@@ -229,8 +235,9 @@ def test_theta_learns_in_gal_alone():
 
 @pytest.mark.parametrize("name", surface.DRAWS)
 def test_noise_uses_no_theta(name):
+    network = surface.noise_network(**surface.METHODS[name].arguments)
     adjuster = optaxmods.GradientAdjuster(
-        network=surface.noise_network(surface.DRAWS[name]),
+        network=network,
         magnitude=0.05,
         tentative_step=0.1,
     )
@@ -246,7 +253,7 @@ def test_noise_uses_no_theta(name):
     other, _ = grads(jax.tree.map(lambda leaf: leaf + 1, theta), key)
     np.testing.assert_array_equal(of_point, other)
     # Eq. 4 and 5, with what the key draws.
-    draw = np.asarray(surface.DRAWS[name](key, (1, 2)), float)[0]
+    draw = np.asarray(network[1]({}, point, key), float)[0]
     g = slope(*surface.START)
     expected = g + 0.05 * np.linalg.norm(g) * draw / np.linalg.norm(draw)
     np.testing.assert_allclose(of_point[0], expected, rtol=1e-4)
@@ -255,11 +262,14 @@ def test_noise_uses_no_theta(name):
 
 
 def test_noise_is_of_table_vi():
+    networks = [
+        surface.noise_network(**surface.METHODS[name].arguments)
+        for name in ("uniform", "normal")
+    ]
     uniform, normal = (
-        np.asarray(draw(jax.random.key(0), (4000,)))
-        for draw in surface.DRAWS.values()
+        np.asarray(draw({}, jnp.zeros(4000), jax.random.key(0)))
+        for _, draw in networks
     )
-    assert list(surface.DRAWS) == ["uniform", "normal"]
     assert -1 <= uniform.min() < -0.99 < 0.99 < uniform.max() <= 1
     np.testing.assert_allclose(
         [uniform.mean(), normal.mean(), normal.std()], [0, 0, 1], atol=0.05
@@ -298,7 +308,12 @@ def test_goal_is_a_share_of_the_plain_descent():
 def outcomes(method, **settings):
     seeds, calls = [0, 1, 2], []
     job = Job(
-        method, GD | settings, seeds, surface.START, lambda: calls.append(0)
+        method,
+        GD | settings,
+        seeds,
+        surface.START,
+        lambda: calls.append(0),
+        surface.METHODS[method].arguments,
     )
     found = surface.run(job)
     assert len(calls) == gal_surface.STUDY.steps(job.settings)

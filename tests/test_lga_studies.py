@@ -70,6 +70,11 @@ ORACLES = {
 }
 
 
+def maker(name):
+    arguments = lga_methods.METHODS[name].arguments
+    return lga_methods.maker(name, GAMMA, STEPS, **arguments)
+
+
 def problem(steps):
     rng = np.random.default_rng(0)
     return rng.normal(size=7), rng.normal(size=(steps, 7))
@@ -93,7 +98,7 @@ def steps_of(optimizer, start, gradients, losses=None):
 @pytest.mark.parametrize("name", lga_methods.OPTIMIZERS)
 def test_optimizer_is_pytorchs(name):
     start, gradients = problem(20)
-    made = lga_methods.maker(name, GAMMA, STEPS)(RATE)
+    made = maker(name)(RATE)
     actual = [x for x, _ in steps_of(made, start, gradients)]
     expected = list(ORACLES[name](start, gradients, RATE))
     np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=1e-6)
@@ -174,17 +179,16 @@ def trajectory(optimizer):
 )
 def test_method_is_its_reading_around_its_optimizer(name):
     reading, last = name.split("+")
-    plain = lga_methods.maker(last, GAMMA, STEPS)(RATE)
+    plain = maker(last)(RATE)
     expected = optaxmods.with_lga(plain, GAMMA, **READINGS[reading])
-    actual = trajectory(lga_methods.maker(name, GAMMA, STEPS)(RATE))
+    actual = trajectory(maker(name)(RATE))
     np.testing.assert_array_equal(actual, trajectory(expected))
     assert np.any(actual != trajectory(plain))
 
 
 def test_readings_differ():
     ends = [
-        trajectory(lga_methods.maker(f"{reading}+sgd", GAMMA, STEPS)(RATE))[-1]
-        for reading in READINGS
+        trajectory(maker(f"{reading}+sgd")(RATE))[-1] for reading in READINGS
     ]
     assert len({tuple(end.tolist()) for end in ends}) == len(READINGS)
 
@@ -208,9 +212,10 @@ def test_status_moves_once_an_epoch(count):
     settings = dict(lga_mnist.STUDY.presets["small"].settings)
     assert settings["gamma"] == 1e-8
     split = data.Split(examples, examples)
-    job = study.Job("lga+sgd", settings, [0], split, lambda: None)
+    arguments = lga_methods.METHODS["lga+sgd"].arguments
+    job = study.Job("lga+sgd", settings, [0], split, lambda: None, arguments)
     assert lga_mnist.make(job) is lga_methods.maker(
-        "lga+sgd", 1e-8, count // 64
+        "lga+sgd", 1e-8, count // 64, **arguments
     )
 
 
@@ -220,6 +225,7 @@ def test_demo_has_lga_around_sgd_and_before_adamw():
         settings = demo.STUDY.presets["small"].settings
         loaded = demo.STUDY.load(settings, None)
         job = study.Job(name, settings, [0], loaded, lambda: None)
+        job = job._replace(arguments=demo.METHODS[name].arguments)
         made[name] = trajectory(demo.make(job)(1e-3))
         assert demo.make(job) is demo.make(job)
     # 1,437 images in batches of 32.

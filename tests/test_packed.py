@@ -88,9 +88,15 @@ def test_a_run_takes_in_what_was_packed(tmp_path):
     assert all_files(tmp_path) == before
 
 
-def test_methods_that_have_changed_are_not_mixed(tmp_path, found, capsys):
+@pytest.mark.parametrize(
+    "changes", [{"description": "another one"}, {"arguments": {"norm": 2.0}}]
+)
+def test_methods_that_have_changed_are_not_mixed(
+    changes, tmp_path, found, capsys
+):
     old = packed_and_gone(tmp_path)
-    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    control = STUDY.methods["control"]._replace(**changes)
+    methods = {**STUDY.methods, "control": control}
     changed = STUDY._replace(methods=methods)
     found(changed)
     folder = run_into(tmp_path, changed, seeds=2).folder

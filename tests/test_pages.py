@@ -17,7 +17,7 @@ from made_up import (
 )
 import pytest
 
-from benchmarks import markdown, plots, report, verdicts
+from benchmarks import markdown, plots, report, tables, verdicts
 from benchmarks.study import Method, Metric, Paper, Preset
 
 
@@ -239,6 +239,11 @@ def test_the_paper_stands_beside():
     assert "a\\|b" in page
     assert page.index("## Ours") < page.index("Table 1") < page.index("Plots")
     assert "Other data." in page
+
+
+def test_settings_stand_in_one_line():
+    settings = {"optimizer": "adam", "arguments": {"b1": 0.8}, "limit_a": None}
+    assert tables.listed(settings) == "optimizer adam, b1 0.8, limit a all"
 
 
 def test_the_terminal_gets_the_table(capsys):

@@ -47,7 +47,7 @@ def test_regression_is_gradient_descent_on_the_squared_error(sizes):
 
 def test_gal_adjusts_the_last_hidden_layer():
     model, given, step = models.Regressor(sizes=(6, 5)), rows(16), 1e-3
-    make = gal_methods.maker("gal+adam", 5, (8,), 0.05, step)
+    make = gal_methods.maker("gal+adam", 5, 0.05, step, hidden_sizes=(8,))
 
     def first_updates(objective):
         start = runs_of(make, model, given, epochs=0)[0]
@@ -184,9 +184,9 @@ def test_regression_takes_the_papers_settings(monkeypatch):
         {"boston": None},
         lambda: None,
     )
-    gal_regression.run(job)
-    gal_regression.run(job._replace(method="gal-larger+adam"))
-    gal_regression.run(job._replace(method="gal-released+adam"))
+    for name in "gal+adam", "gal-larger+adam", "gal-released+adam":
+        arguments = gal_regression.METHODS[name].arguments
+        gal_regression.run(job._replace(method=name, arguments=arguments))
     adjusters = [make.adjuster for _, make, _ in calls]
     assert [a.magnitude for a in adjusters] == [0.001, 0.01, 0.001]
     assert [a.tentative_step for a in adjusters] == [1e-6, 1e-3, 1e-6]

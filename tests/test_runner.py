@@ -171,6 +171,32 @@ def test_a_variant_of_other_settings_is_run_again(tmp_path, capsys):
     assert len(list(folder.glob("*.other-*"))) == ALL // 2
 
 
+def test_a_method_of_other_arguments_is_run_again(tmp_path, capsys):
+    seen = {}
+
+    def remember(job):
+        seen[job.method] = dict(job.arguments)
+        return run(job)
+
+    def with_norm(norm):
+        clipped = METHODS["control"]._replace(arguments={"norm": norm})
+        return study_with(remember, methods=METHODS | {"control": clipped})
+
+    folder = run_into(tmp_path, study_with(remember)).folder
+    assert seen == {method: {} for method in METHODS}
+    for norm in 1.0, 2.0:
+        seen.clear()
+        done = run_into(tmp_path, with_norm(norm))
+        assert done.folder == folder
+        assert (done.finished, done.found) == (ALL // 3, ALL - ALL // 3)
+        assert seen == {"control": {"norm": norm}}
+        assert capsys.readouterr().out.count("moved aside") == ALL // 3
+    assert run_into(tmp_path, with_norm(2.0)).found == ALL
+    # A method that has none is told no less than before there were any.
+    key = cells.Key("slow", "plain", 0)
+    assert "method_arguments" not in runner.cell_configuration(STUDY, {}, key)
+
+
 @pytest.mark.parametrize(
     ("size", "groups"),
     [

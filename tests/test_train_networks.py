@@ -45,7 +45,7 @@ def small_split():
 def trained(model, seeds, **settings):
     return train.train(
         model,
-        agr_methods.maker("agr+adamw", 0.1),
+        agr_methods.maker("agr+adamw", 0.1, strength=1.0),
         small_split(),
         seeds=seeds,
         **{

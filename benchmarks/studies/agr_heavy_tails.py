@@ -25,6 +25,7 @@ def make(job: Job) -> MakeOptimizer:
         job.method,
         settings["weight_decay"],
         first=noise(settings["noise_scale"], settings["degrees"]),
+        **job.arguments,
     )
 
 

@@ -39,6 +39,7 @@ METHODS = {
                     optimizer if share == 100 else name_of(100, optimizer),
                     # The paper's tables agree on no share but on all of it.
                     claimed=share == 100,
+                    arguments={**agr_methods.AGR, "share": share},
                 ),
             )
             for share in SHARES
@@ -49,19 +50,21 @@ METHODS = {
 
 # Cached, so that the schedule and with it the method is one object.
 @functools.cache
-def suspended_after(steps: int) -> optax.Schedule:
-    return optax.piecewise_constant_schedule(1.0, {steps: 0.0})
+def suspended_after(steps: int, strength: float) -> optax.Schedule:
+    return optax.piecewise_constant_schedule(strength, {steps: 0.0})
 
 
 def make(job: Job) -> MakeOptimizer:
     decay = job.settings["weight_decay"]
     if job.method in PLAIN:
         return agr_methods.maker(job.method, decay)
-    _, share, rest = job.method.split(" ")
     steps = len(job.data.train.labels) // job.settings["batch_size"]
-    steps = steps * job.settings["epochs"] * int(share) // 100
+    steps = steps * job.settings["epochs"] * job.arguments["share"] // 100
+    _, optimizer = job.method.split("+")
     return agr_methods.maker(
-        f"agr{rest.removeprefix('%')}", decay, suspended_after(steps)
+        f"agr+{optimizer}",
+        decay,
+        strength=suspended_after(steps, job.arguments["strength"]),
     )
 
 

@@ -1,11 +1,11 @@
 """The demo: nine optimizers side by side on handwritten digits."""
 
-import functools
 from typing import Any
 
 import optax
 
 from benchmarks import agr_methods, data, gal_methods, lga_methods, train
+from benchmarks.cache import by_content
 from benchmarks.classification import image_study, usual_optimizer
 from benchmarks.models import SmallCNN
 from benchmarks.study import Job, Method, Preset
@@ -28,12 +28,15 @@ COMMON = {
 AGR = ("adamw", "agr+adamw", "adamw_agr", "adan", "adan_agr")
 METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
     "lga+adamw": Method(
-        f"chain(lga({CHAINED_GAMMA:g}), adamw): LGA in both moments", "adamw"
+        f"chain(lga({CHAINED_GAMMA:g}), adamw): LGA in both moments",
+        "adamw",
+        arguments={"gamma": CHAINED_GAMMA},
     ),
     "gal+adamw": Method(
         "chain(gal(adjuster, 10), adamw): GAL on the logits, its network on"
         " Adam",
         "adamw",
+        arguments={**gal_methods.FORMS["gal"].arguments, **GAL},
     ),
     "sgd": Method("SGD, for which this learning rate is a small one"),
     "lga+sgd": Method(
@@ -41,29 +44,35 @@ METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
         " run of about a 20th of its steps",
         "sgd",
         claimed=True,
+        arguments={**lga_methods.METHODS["lga+sgd"].arguments, "gamma": GAMMA},
     ),
 }
 
 
 def make(job: Job) -> train.MakeOptimizer:
-    settings = job.settings
+    settings, arguments = job.settings, job.arguments
     if job.method in AGR:
         return usual_optimizer(job)
+    if job.method == "sgd":
+        return optax.sgd
+    decay = settings["weight_decay"]
     if job.method == "gal+adamw":
         return gal_methods.maker(
-            job.method, 10, **GAL, weight_decay=settings["weight_decay"]
+            job.method, 10, weight_decay=decay, **arguments
         )
     steps = len(job.data.train.labels) // settings["batch_size"]
-    if job.method in lga_methods.METHODS:
-        return lga_methods.maker(job.method, GAMMA, steps)
-    return _chained(settings["weight_decay"], steps)
+    if job.method == "lga+sgd":
+        return lga_methods.maker(job.method, steps_per_epoch=steps, **arguments)
+    return _chained(decay, steps, **arguments)
 
 
-@functools.cache
-def _chained(weight_decay: float, steps_per_epoch: int) -> train.MakeOptimizer:
+@by_content
+def _chained(
+    weight_decay: float, steps_per_epoch: int, gamma: float
+) -> train.MakeOptimizer:
     def make(rate: Any) -> optax.GradientTransformation:
         return optax.chain(
-            optaxmods.lga(CHAINED_GAMMA, status_every=steps_per_epoch),
+            optaxmods.lga(gamma, status_every=steps_per_epoch),
             optax.adamw(rate, weight_decay=weight_decay),
         )
 

@@ -39,9 +39,9 @@ def make(job: Job) -> MakeOptimizer:
     return gal_methods.maker(
         job.method,
         10,
-        HIDDEN_SIZES,
         job.settings["magnitude"],
         job.settings["tentative_step"],
+        **job.arguments,
     )
 
 
@@ -60,7 +60,7 @@ STUDY = image_study(
         name: method._replace(claimed=False)
         for plain in ("adam", "sgd")
         for name, method in gal_methods.methods(
-            *gal_methods.FORMS, plain=plain
+            *gal_methods.FORMS, plain=plain, hidden_sizes=HIDDEN_SIZES
         ).items()
     },
     make=make,

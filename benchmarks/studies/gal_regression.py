@@ -65,6 +65,7 @@ METHODS = {
         "GAL, Algorithm 1, with the larger alpha and beta",
         "adam",
         claimed=True,
+        arguments=gal_methods.FORMS["gal"].arguments,
     ),
     SCALAR: Method(
         "GAL, Algorithm 1, on the scalar output",
@@ -94,9 +95,10 @@ def run(job: Job) -> Sequence[Outcome]:
         gal_methods.maker(
             job.method.replace("-larger", ""),
             table.model.sizes[-1],
-            tuple(settings["adjuster_sizes"]),
             settings[f"{larger}alpha"],
             settings[f"{larger}beta"] * rate,
+            hidden_sizes=tuple(settings["adjuster_sizes"]),
+            **job.arguments,
         ),
         job.data[settings["data"]],
         learning_rate=rate,
@@ -223,10 +225,8 @@ STUDY = Study(
         "Boston, diabetes and California, scikit-learn's split with the seed 1,"
         " a quarter to test on; inputs standardized, targets not"
     ),
-    model=(
-        "Regressor(sizes=(100, 50)) on Boston, (64, 32) on diabetes, (256, 64)"
-        " on California"
-    ),
+    model="Regressor(sizes={}) on Boston, {} on diabetes, {} on California"
+    "".format(*(table.model.sizes for table in TABLES.values())),
     metrics=regression.METRICS,
     curves=regression.CURVES,
     methods=METHODS,

@@ -7,10 +7,17 @@ from benchmarks.study import Curve, Metric, Paper, Preset, Study
 
 
 def _variant(
-    optimizer: str, learning_rate: float, steps: int, alpha: float, beta: float
+    optimizer: str,
+    learning_rate: float,
+    steps: int,
+    alpha: float,
+    beta: float,
+    **arguments: Any,
 ) -> dict[str, Any]:
+    """Settings; the arguments are the optimizer's, in PyTorch's sense."""
     return {
         "optimizer": optimizer,
+        **({"arguments": arguments} if arguments else {}),
         "learning_rate": learning_rate,
         "steps": steps,
         "magnitude": alpha,
@@ -22,10 +29,40 @@ COMMON = {"share_of_descent": 0.9}
 # From the authors' code for the example; the paper does not tell them.
 VARIANTS = {
     "GD": _variant("gd", 0.1, 100, alpha=0.2, beta=1.0),
-    "RMSProp": _variant("rmsprop", 0.02, 150, alpha=0.3, beta=1.0),
-    "Adam": _variant("adam", 0.02, 250, alpha=0.4, beta=0.1),
-    "Lookahead": _variant("lookahead", 0.01, 600, alpha=0.1, beta=1.0),
-    "AdaBound": _variant("adabound", 0.4, 300, alpha=0.5, beta=1.0),
+    "RMSProp": _variant(
+        "rmsprop",
+        0.02,
+        150,
+        alpha=0.3,
+        beta=1.0,
+        decay=0.99,
+        eps=0.1,
+        eps_in_sqrt=False,
+    ),
+    "Adam": _variant(
+        "adam", 0.02, 250, alpha=0.4, beta=0.1, b1=0.8, b2=0.999, eps=0.1
+    ),
+    "Lookahead": _variant(
+        "lookahead",
+        0.01,
+        600,
+        alpha=0.1,
+        beta=1.0,
+        sync_period=5,
+        slow_step_size=0.5,
+    ),
+    "AdaBound": _variant(
+        "adabound",
+        0.4,
+        300,
+        alpha=0.5,
+        beta=1.0,
+        final_rate=0.02,
+        gamma=0.5,
+        b1=0.9,
+        b2=0.999,
+        eps=1e-8,
+    ),
 }
 
 STUDY = Study(
@@ -45,7 +82,8 @@ STUDY = Study(
         " from f at the start to its lowest; a run that never gets there counts"
         " with all its steps"
     ),
-    model="h: linear layers 2-64-24-2 without activation, biases of 0",
+    model=f"h: linear layers 2-{'-'.join(map(str, surface.WIDTHS))} without"
+    " activation, biases of 0",
     metrics=[
         Metric("steps", "steps to 90 % of the descent", False, 1.0, 1),
         Metric("arrived", "runs that get there, %", True, 100.0, 0),

@@ -43,7 +43,9 @@ SMALL = ("sgd", "momentum", "adadelta", "adam")
 def make(job: Job) -> train.MakeOptimizer:
     settings = job.settings
     steps = len(job.data.train.labels) // settings["batch_size"]
-    return lga_methods.maker(job.method, settings["gamma"], steps)
+    return lga_methods.maker(
+        job.method, settings["gamma"], steps, **job.arguments
+    )
 
 
 def _pairs(names: tuple[str, ...]) -> list[str]:
