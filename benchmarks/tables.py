@@ -74,7 +74,7 @@ def _first_table(
     labels = [metric.label for metric in study.metrics]
     header = ["method", "seeds", *labels, "diverged"]
     if compared:
-        header += [f"{labels[0]}: {MINUS}", "p (Holm)"]
+        header += [f"{labels[0]}: {MINUS}", "p", "p (Holm)"]
     numbers = range(1, len(header))
     if judged:
         header.append("verdict")
@@ -85,7 +85,7 @@ def _first_table(
         if row.comparisons:
             line += _compared(row, row.comparisons[0])
         elif compared:
-            line += [NONE, NONE]
+            line += [NONE] * 3
         if judged:
             line.append(_marked(row, 0))
         lines.append(line)
@@ -94,7 +94,7 @@ def _first_table(
 
 def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
     """Returns the comparisons in all metrics but the first."""
-    header = ["metric", "method", MINUS, "p (Holm)", "verdict"]
+    header = ["metric", "method", MINUS, "p", "p (Holm)", "verdict"]
     lines = [
         [
             metric.label,
@@ -106,7 +106,7 @@ def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
         for row in rows
         if index > 0 and row.comparisons and row.seeds
     ]
-    return [markdown(header, lines, right=(2, 3))] if lines else []
+    return [markdown(header, lines, right=(2, 3, 4))] if lines else []
 
 
 def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
@@ -128,7 +128,7 @@ def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
 
 def _compared(row: Row, comparison: Comparison) -> list[str]:
     metric, effect, p, _ = comparison
-    return [_difference(metric, effect, row.seeds), _p(p)]
+    return [_difference(metric, effect, row.seeds), _p(effect.p), _p(p)]
 
 
 def _marked(row: Row, index: int) -> str:
@@ -156,7 +156,7 @@ def _difference(metric: Metric, effect: Effect, seeds: int) -> str:
 def _p(p: float) -> str:
     if not math.isfinite(p):
         return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{p:.0e}" if p < 0.001 else f"{p:.3f}"
 
 
 def _mean(metric: Metric, summary: Summary) -> str:
