@@ -170,6 +170,11 @@ def test_policies_decide_by_example_and_by_batch(convention, accept, accepted):
         tentative_step=step,
     )
     np.testing.assert_allclose(metrics["acceptance"], np.mean(accepted))
+    # Eq. 7 of a parabola, but for v~, a thousandth of the gradient; with the
+    # released first-order term the examples' signs differ.
+    squares = 3 * CURVATURES**2
+    r = squares * (CURVATURES / 2 - (5 / 6 if convention == "released" else 0))
+    np.testing.assert_allclose(metrics["remainder"], r.sum() / 6, rtol=1e-2)
     plain = scale[:, None] * z / 6
     moved = np.abs(to_z - plain).max(axis=-1) > 1e-6
     np.testing.assert_array_equal(moved[:5], np.array(accepted[:5]) == 1)
