@@ -129,7 +129,7 @@ def _apply_stack(
 def _layer(
     x: jax.Array, layer: Theta, features: jax.Array, is_last: bool
 ) -> jax.Array:
-    """x @ kernel + bias, also where explicit axes of a mesh split features.
+    """The affine map, also where explicit axes of a mesh split features.
 
     There a sum over what is split has to say how its result is. The hidden
     layers are narrow and stay whole; v is split as the features are. However

@@ -96,7 +96,7 @@ def expected(route):
         (AxisType.Explicit, one_hot, "split", in_the_update),
     ],
 )
-def test_no_logits_travel(quick_compilation, axis_type, loss_of, theta, route):
+def test_no_logits_travel(axis_type, loss_of, theta, route):
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
     with jax.set_mesh(mesh):
         arguments = jax.tree.map(
