@@ -41,6 +41,8 @@ SPECS = (
     P("data", None, None),
 )
 SIZE = 8  # Of each axis of a leaf.
+# Larger trees take minutes to compile; these alone are, for them.
+LARGE, COUNTED_IF_LARGE = 300, ("optax.adamw", "chain(agr, optax.adamw)")
 
 
 def make_optimizers() -> dict[str, optax.GradientTransformation]:
@@ -148,6 +150,8 @@ def measure(leaves: Iterable[int]) -> dict[str, Any]:
     for count, axis_type, (name, tx) in itertools.product(
         leaves, (AxisType.Auto, AxisType.Explicit), optimizers.items()
     ):
+        if count > LARGE and name not in COUNTED_IF_LARGE:
+            continue
         print(f"{name}, {count} leaves, {axis_type.name} ...", flush=True)
         steps.append(
             {
