@@ -188,7 +188,8 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "All that the devices send one another in a step. In brackets how"
         " many arrays XLA has combined, and the entries of the largest. A sum"
         " over two mesh axes is two operations for XLA, and it combines at"
-        " most 256 arrays in one.",
+        f" most 256 arrays in one. Of trees with more than {LARGE} leaves two"
+        " steps alone are compiled.",
         "",
         "| method | leaves | Auto | Explicit |",
         "| --- | ---: | --- | --- |",
