@@ -117,7 +117,7 @@ def travels(
         lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
             params, state, params
         )
-        return collectives(lowered.compile().as_text())
+        return collectives(lowered.compile().as_text() or "")
 
 
 def summarize(found: Iterable[Collective]) -> dict[str, dict[str, int]]:

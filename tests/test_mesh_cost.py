@@ -28,8 +28,15 @@ def test_the_collectives_of_a_program():
     }
 
 
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("leaves", [12, 100, 300])
+@pytest.mark.parametrize(
+    ("leaves", "axis_type"),
+    [
+        (12, AxisType.Auto),
+        (12, AxisType.Explicit),
+        (100, AxisType.Explicit),
+        (300, AxisType.Auto),
+    ],
+)
 def test_agr_adds_four_reductions_of_a_number_a_matrix(leaves, axis_type):
     # A reshape makes the partitioner gather whole gradients.
     by_name = mesh_cost.make_optimizers()
@@ -49,7 +56,7 @@ def test_the_command(monkeypatch, tmp_path):
         name: optimizers[name] for name in ("optax.adamw", "adamw_agr", "adan")
     }
     monkeypatch.setattr(mesh_cost, "make_optimizers", lambda: chosen)
-    mesh_cost.main(["--out", str(tmp_path), "--leaves", "2"])
+    mesh_cost.main(["--out", str(tmp_path), "--leaves", "1"])
     result = json.loads((tmp_path / "mesh_cost.json").read_text())
     assert result["state_bytes"] == {
         "optax.adamw": {"float32": 8.0, "bfloat16": 4.0},
@@ -57,9 +64,9 @@ def test_the_command(monkeypatch, tmp_path):
         "adan": {"float32": 16.0, "bfloat16": 8.0},
     }
     page = (tmp_path / "mesh_cost.md").read_text()
-    assert "| optax.adamw | 2 | nothing | nothing |" in page
-    # Two matrices, each over both axes.
-    sums = "2 all-reduce (4 arrays, 1)"
-    assert f"| adamw_agr | 2 | {sums} | {sums} |" in page
+    assert "| optax.adamw | 1 | nothing | nothing |" in page
+    # One matrix, over one axis after the other.
+    sums = "2 all-reduce (2 arrays, 1)"
+    assert f"| adamw_agr | 1 | {sums} | {sums} |" in page
     with pytest.raises(SystemExit):
         mesh_cost.main(["--out", str(tmp_path), "--leaves", "0"])
