@@ -45,6 +45,12 @@ def init(key):
     }
 
 
+def draw(key):
+    """Sequences that count upwards, each from a start of its own."""
+    starts = jax.random.randint(key, (BATCH, 1), 0, VOCABULARY)
+    return (starts + jnp.arange(TIME + 1)[None]) % VOCABULARY
+
+
 def logits_of(params, tokens):
     def layer(x, kernels):
         q, k, v = jnp.split(jax.nn.standardize(x) @ kernels["qkv"], 3, -1)
@@ -85,7 +91,7 @@ def step(params, state, tokens):
 mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 with jax.set_mesh(mesh):
     split = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
-    params = jax.jit(init, out_shardings=split)(jax.random.key(0))
+    params = jax.device_put(init(jax.random.key(0)), split)
     # Moments are split as their parameters are, everything else is whole.
     state_shardings = optax.tree.map_params(
         tx,
@@ -95,18 +101,14 @@ with jax.set_mesh(mesh):
         transform_non_params=lambda _: NamedSharding(mesh, P()),
     )
     state = jax.jit(tx.init, out_shardings=state_shardings)(params)
+    batch = jax.jit(draw, out_shardings=NamedSharding(mesh, P("data", None)))
     train_step = jax.jit(
         step,
         donate_argnums=(0, 1),
         out_shardings=(split, state_shardings, None),
     )
     for number in range(31):
-        # Counting upwards, from another start in each sequence.
-        starts = jax.random.randint(
-            jax.random.key(number), (BATCH, 1), 0, VOCABULARY
-        )
-        tokens = (starts + jnp.arange(TIME + 1)[None]) % VOCABULARY
-        tokens = jax.device_put(tokens, NamedSharding(mesh, P("data", None)))
+        tokens = batch(jax.random.key(number))
         params, state, loss = train_step(params, state, tokens)
         if number % 10 == 0:
             print(f"step {number:2}: loss {loss:.3f}")
