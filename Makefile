@@ -51,6 +51,7 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.step_cost --out $(OUT)
 	$(VENV)/bin/python -m benchmarks.gal_cost --out $(OUT)
+	$(VENV)/bin/python -m benchmarks.mesh_cost --out $(OUT)
 	$(VENV)/bin/python -m benchmarks run all --preset small --out $(OUT) $(ARGS)
 	$(VENV)/bin/python -m benchmarks report --out $(OUT)
 

@@ -52,10 +52,13 @@ def matrix_groups(
         one entry, a leaf without an entry, an argument of another form, or a
         mesh axis that is not there.
     """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    if not leaves:  # optax.tree.map_params gives init such a placeholder.
+        return []
     axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
     names_of = _rule(axis_name, tree, _is_axis_names, "axis_name")
     groups = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in leaves:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             groups.append(MatrixGroup((), ()))
             continue

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, reshard
+from jax.sharding import PartitionSpec as P
 
 Theta = Any
 Activation = Callable[[jax.Array], jax.Array] | None
@@ -123,9 +125,31 @@ def _apply_stack(
         )
     x = features
     for index, layer in enumerate(layers):
-        bias = layer["bias"].astype(x.dtype)
-        x = x @ layer["kernel"].astype(x.dtype)
-        x = x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
-        if activation is not None and index < len(layers) - 1:
+        is_last = index == len(layers) - 1
+        x = _layer(x, layer, features, is_last)
+        if activation is not None and not is_last:
             x = activation(x)
     return x
+
+
+def _layer(
+    x: jax.Array, layer: Theta, features: jax.Array, is_last: bool
+) -> jax.Array:
+    """The affine map, also where explicit axes of a mesh split features.
+
+    There a sum over what is split has to say how its result is. The hidden
+    layers are narrow and stay whole; v is split as the features are. However
+    theta is kept, it follows, so that no features travel.
+    """
+    kernel, bias = (layer[name].astype(x.dtype) for name in ("kernel", "bias"))
+    result = None
+    mesh = jax.typeof(features).sharding.mesh
+    if AxisType.Explicit in mesh.axis_types:
+        *examples, last = jax.typeof(features).sharding.spec
+        into = None if is_last else jax.typeof(x).sharding.spec[-1]
+        out_of = last if is_last else None
+        kernel = reshard(kernel, NamedSharding(mesh, P(into, out_of)))
+        bias = reshard(bias, NamedSharding(mesh, P(out_of)))
+        result = NamedSharding(mesh, P(*examples, out_of))
+    x = jnp.dot(x, kernel, out_sharding=result)
+    return x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))

@@ -275,3 +275,19 @@ def test_no_axes_are_checked_without_values():
     with pytest.raises(ValueError, match="head/kernel"):
         jax.eval_shape(optaxmods.agr(reduction_axes=(2,)).init, abstract)
     optaxmods.agr(reduction_axes=(-2, -1)).init(abstract)
+
+
+@pytest.mark.parametrize(
+    "reduction_axes",
+    [
+        {"kernel": (0, 1)},
+        lambda params: {"kernel": tuple(range(params["kernel"].ndim))},
+    ],
+    ids=["tree", "callable"],
+)
+def test_map_params_needs_no_entries(reduction_axes):
+    # It hands init a placeholder without leaves.
+    tx = optaxmods.scale_by_agr_adam(reduction_axes=reduction_axes)
+    params = {"kernel": jnp.ones((2, 3))}
+    marked = optax.tree.map_params(tx, lambda leaf: "moment", tx.init(params))
+    assert marked.mu == {"kernel": "moment"}

@@ -1,0 +1,72 @@
+"""What is counted in compiled programs, and the table of it."""
+
+import json
+
+from jax.sharding import AxisType
+import pytest
+
+from benchmarks import mesh_cost
+from benchmarks.collectives import Collective, collectives
+
+PROGRAM = """
+  %all-reduce.1 = f32[] all-reduce(%sum), channel_id=1, to_apply=%add
+  %all-reduce = (f32[8]{0}, f32[]) all-reduce(%a, %b), channel_id=2
+  ROOT %all-gather.3 = f32[8,16]{1,0} all-gather(%part), dimensions={0}
+  %fusion = f32[8]{0} fusion(%all-reduce), kind=kLoop
+"""
+
+
+def test_the_collectives_of_a_program():
+    assert collectives(PROGRAM) == [
+        Collective("all-reduce", 1, 1),
+        Collective("all-reduce", 2, 8),
+        Collective("all-gather", 1, 128),
+    ]
+    assert mesh_cost.summarize(collectives(PROGRAM)) == {
+        "all-reduce": {"count": 2, "arrays": 3, "largest": 8},
+        "all-gather": {"count": 1, "arrays": 1, "largest": 128},
+    }
+
+
+@pytest.mark.parametrize(
+    ("leaves", "axis_type"),
+    [
+        (12, AxisType.Auto),
+        (12, AxisType.Explicit),
+        (100, AxisType.Explicit),
+        (300, AxisType.Auto),
+    ],
+)
+def test_agr_adds_four_reductions_of_a_number_a_matrix(leaves, axis_type):
+    # A reshape makes the partitioner gather whole gradients.
+    by_name = mesh_cost.make_optimizers()
+    plain, with_agr = (
+        mesh_cost.travels(by_name[name], leaves, axis_type)
+        for name in ("optax.adamw", "chain(agr of layers, optax.adamw)")
+    )
+    assert not plain
+    assert {each.kind for each in with_agr} == {"all-reduce"}
+    assert len(with_agr) <= 4
+    assert max(each.largest for each in with_agr) <= mesh_cost.SIZE
+
+
+def test_the_command(monkeypatch, tmp_path):
+    optimizers = mesh_cost.make_optimizers()
+    chosen = {
+        name: optimizers[name] for name in ("optax.adamw", "adamw_agr", "adan")
+    }
+    monkeypatch.setattr(mesh_cost, "make_optimizers", lambda: chosen)
+    mesh_cost.main(["--out", str(tmp_path), "--leaves", "1"])
+    result = json.loads((tmp_path / "mesh_cost.json").read_text())
+    assert result["state_bytes"] == {
+        "optax.adamw": {"float32": 8.0, "bfloat16": 4.0},
+        "adamw_agr": {"float32": 8.0, "bfloat16": 4.0},
+        "adan": {"float32": 16.0, "bfloat16": 8.0},
+    }
+    page = (tmp_path / "mesh_cost.md").read_text()
+    assert "| optax.adamw | 1 | nothing | nothing |" in page
+    # One matrix, over one axis after the other.
+    sums = "2 all-reduce (2 arrays, 1)"
+    assert f"| adamw_agr | 1 | {sums} | {sums} |" in page
+    with pytest.raises(SystemExit):
+        mesh_cost.main(["--out", str(tmp_path), "--leaves", "0"])
