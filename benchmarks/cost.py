@@ -1,4 +1,4 @@
-"""What the measurements of cost share: options, versions and the files."""
+"""What the measurements of cost share: options, versions and files."""
 
 import argparse
 from collections.abc import Mapping
@@ -13,13 +13,8 @@ from benchmarks import cells
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
-def parser(
-    name: str,
-    description: str | None,
-    rounds: int | None,
-    rounds_help: str,
-) -> argparse.ArgumentParser:
-    """Returns a parser of the options that each measurement has."""
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of the option that each measurement has."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=description
     )
@@ -29,18 +24,15 @@ def parser(
         default=RESULTS,
         help=f"folder for {name}.json and .md (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=rounds, help=rounds_help)
     return parser
 
 
-def parse(
-    parser: argparse.ArgumentParser, arguments: list[str] | None
-) -> argparse.Namespace:
-    """Returns the options; quartiles need two rounds."""
-    options = parser.parse_args(arguments)
-    if options.rounds is not None and options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
-    return options
+def rounds(text: str) -> int:
+    """Returns a number of rounds; quartiles need two."""
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2, got {number}")
+    return number
 
 
 def made_by(name: str) -> dict[str, str]:

@@ -248,13 +248,14 @@ def to_markdown(result: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = cost.parser(
-        "gal_cost",
-        __doc__,
-        ROUNDS,
-        "rounds, 2 or more (default: %(default)s)",
+    parser = cost.parser("gal_cost", __doc__)
+    parser.add_argument(
+        "--rounds",
+        type=cost.rounds,
+        default=ROUNDS,
+        help="rounds, 2 or more (default: %(default)s)",
     )
-    options = cost.parse(parser, arguments)
+    options = parser.parse_args(arguments)
     result = {
         **cost.made_by("gal_cost"),
         "device": cells.device(),

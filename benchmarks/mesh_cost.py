@@ -6,13 +6,10 @@ the mesh splits them. Nothing is run and nothing is timed: the counts are those
 of the program, and the bytes are those of the state's shapes.
 """
 
-import argparse
 from collections.abc import Iterable, Mapping
-import importlib.metadata
 import itertools
 import math
 import os
-import pathlib
 from typing import Any
 
 # JAX reads this when it first looks for devices; tests set their own number.
@@ -24,11 +21,10 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 import optax
 
-from benchmarks import cells
+from benchmarks import cost
 from benchmarks.collectives import KINDS, Collective, collectives
 import optaxmods
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 LEAVES = (12, 100, 1000)
 SPECS = (
     P("data", "model"),
@@ -228,15 +224,7 @@ def _told(found: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.mesh_cost", description=__doc__
-    )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=RESULTS,
-        help="folder for mesh_cost.json and .md (default: %(default)s)",
-    )
+    parser = cost.parser("mesh_cost", __doc__)
     parser.add_argument(
         "--leaves",
         type=int,
@@ -248,17 +236,11 @@ def main(arguments: list[str] | None = None) -> None:
     if min(options.leaves) < 1:
         parser.error(f"--leaves must be at least 1, got {options.leaves}")
     result = {
-        "command": ".venv/bin/python -m benchmarks.mesh_cost",
-        "jax": jax.__version__,
-        "jaxlib": importlib.metadata.version("jaxlib"),
+        **cost.made_by("mesh_cost"),
         "optax": optax.__version__,
         **measure(options.leaves),
     }
-    path = options.out / "mesh_cost.json"
-    markdown = to_markdown(result)
-    cells.write_atomically(path, cells.to_json(result))
-    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
-    print(markdown)
+    cost.write(options.out, "mesh_cost", result, to_markdown(result))
 
 
 if __name__ == "__main__":

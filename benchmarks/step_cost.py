@@ -318,11 +318,11 @@ def to_markdown(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = cost.parser(
-        "step_cost",
-        __doc__,
-        None,
-        "at most so many rounds a case, 2 or more, for a trial",
+    parser = cost.parser("step_cost", __doc__)
+    parser.add_argument(
+        "--rounds",
+        type=cost.rounds,
+        help="at most so many rounds a case, 2 or more, for a trial",
     )
     parser.add_argument(
         "--only",
@@ -331,7 +331,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="measure the cases whose titles have this in them, such as"
         " 'step: 4 leaves of 2048x2048 float32', and keep the others' tables",
     )
-    options = cost.parse(parser, arguments)
+    options = parser.parse_args(arguments)
     if not chosen(options.only):
         parser.error(f"--only: no case has {options.only!r} in its title")
     path, here = options.out / "step_cost.json", machine()

@@ -86,14 +86,20 @@ def gal(
       ...             z, labels
       ...         ),
       ...     )
-      >>> weights = jnp.zeros((3, 3))
-      >>> state = tx.init(weights)
-      >>> (loss, metrics), (grads, adjuster_grads) = jax.value_and_grad(
+      >>> grad_fn = jax.value_and_grad(
       ...     objective, argnums=(0, 1), has_aux=True
-      ... )(weights, adjuster_params(state))
-      >>> updates, state = tx.update(
-      ...     grads, state, weights, adjuster_grads=adjuster_grads
       ... )
+      >>> @jax.jit
+      ... def step(weights, state):
+      ...     (loss, metrics), (grads, adjuster_grads) = grad_fn(
+      ...         weights, adjuster_params(state)
+      ...     )
+      ...     updates, state = tx.update(
+      ...         grads, state, weights, adjuster_grads=adjuster_grads
+      ...     )
+      ...     return optax.apply_updates(weights, updates), state, loss
+      >>> weights = jnp.zeros((3, 3))
+      >>> weights, state, loss = step(weights, tx.init(weights))
       >>> print(f"{loss:.4f}")
       1.0986
 

@@ -105,7 +105,10 @@ class GradientAdjuster:
       ...     return optax.softmax_cross_entropy_with_integer_labels(
       ...         logits, labels
       ...     )
-      >>> loss, metrics = adjuster.loss(theta, jnp.zeros((2, 4)), loss_fn)
+      >>> @jax.jit
+      ... def adjusted(theta, logits):
+      ...     return adjuster.loss(theta, logits, loss_fn)
+      >>> loss, metrics = adjusted(theta, jnp.zeros((2, 4)))
       >>> print(f"{loss:.4f}", sorted(metrics))
       1.3863 ['acceptance', 'cosine', 'finite', 'remainder']
 

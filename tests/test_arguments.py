@@ -126,7 +126,7 @@ def adjusted(adjuster, state, key):
             theta, features, lambda z: jnp.sum(jnp.cosh(z), -1), key=key
         )[0]
 
-    return jax.grad(loss, argnums=(0, 1))(features, theta)
+    return jax.jit(jax.grad(loss, argnums=(0, 1)))(features, theta)
 
 
 def same(ours, theirs):
