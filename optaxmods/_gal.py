@@ -1,6 +1,7 @@
 """Gradient adjustment learning (GAL): the transformation that holds theta."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,7 @@ def gal(
       adjuster: the method's settings.
       num_features: d, the size of the features' last axis, at least 2.
       optimizer: theta's; ``optax.adam(1e-3)`` by default.
+        It is given the extra arguments of ``update``, such as ``value``.
         ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
         or whose square in this optimizer's state is not, leaves theta and that
         state as they were.
@@ -108,15 +110,16 @@ def gal(
       <https://arxiv.org/abs/2201.09193>`_, 2022
     """
     check_num_features(num_features)
-    tx = optax.adam(1e-3) if optimizer is None else optimizer
+    tx = optax.with_extra_args_support(
+        optax.adam(1e-3) if optimizer is None else optimizer
+    )
 
     def init_fn(params: optax.Params) -> GalState:
         del params
-        drawn_with = key
-        if not isinstance(drawn_with, jax.Array):
-            drawn_with = jax.random.key(drawn_with)
-        theta = adjuster.init(drawn_with, num_features)
-        return GalState(theta, tx.init(theta))
+        theta = adjuster.init(_as_key(key), num_features)
+        # Copied: some optimizers keep what they are given, and a buffer that
+        # stands in a state twice cannot be donated.
+        return GalState(theta, tx.init(jax.tree.map(jnp.copy, theta)))
 
     def update_fn(
         updates,
@@ -132,7 +135,7 @@ def gal(
         key=None,
         **extra_args,
     ):
-        del params, extra_args
+        del params
         if adjuster_grads is None:
             if features is None or loss_fn is None or pullback is None:
                 raise TypeError(
@@ -154,7 +157,7 @@ def gal(
             added = adjuster._over_shards(added)
             adjuster_grads = adjusted.theta_gradient
             updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
-        return updates, _taught(tx, state, adjuster_grads)
+        return updates, _taught(tx, state, adjuster_grads, extra_args)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -200,11 +203,22 @@ def _is_masked(node) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
+def _as_key(key: Any) -> jax.Array:
+    if jnp.issubdtype(getattr(key, "dtype", int), jax.dtypes.prng_key):
+        return key
+    return jnp.asarray(key) if jnp.ndim(key) else jax.random.key(key)
+
+
 def _taught(
-    tx: optax.GradientTransformation, state: GalState, gradient: Theta
+    tx: optax.GradientTransformationExtraArgs,
+    state: GalState,
+    gradient: Theta,
+    extra_args: Mapping[str, Any],
 ) -> GalState:
     """The state after theta's step, or as it was if that is not finite."""
-    step, opt_state = tx.update(gradient, state.gal_opt_state, state.gal_theta)
+    step, opt_state = tx.update(
+        gradient, state.gal_opt_state, state.gal_theta, **extra_args
+    )
     theta = optax.apply_updates(state.gal_theta, step)
     is_finite = adjustment.all_finite((gradient, theta))
     is_finite &= _stays_finite(state.gal_opt_state, opt_state)
@@ -220,9 +234,10 @@ def _stays_finite(before: optax.OptState, after: optax.OptState) -> jax.Array:
 
     Some may be infinite from the start, such as the best loss so far.
     """
-    kept = jax.tree.map(
-        lambda old, new: jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old)),
-        before,
-        after,
-    )
+
+    def is_kept(old: jax.Array, new: jax.Array) -> jax.Array:
+        is_still = jnp.isinf(old) & jnp.isinf(new)
+        return jnp.all(jnp.isfinite(new) | is_still | jnp.isnan(old))
+
+    kept = jax.tree.map(is_kept, before, after)
     return jax.tree.reduce(jnp.logical_and, kept, jnp.asarray(True))

@@ -21,6 +21,8 @@ Network = Callable[[Theta, jax.Array], jax.Array]
 # Below this step, as the largest |delta| of an example, the remainder comes
 # from the curvature: in float32 the difference of two losses is cancellation.
 SMALL_STEP = 0.03
+# Above this, where float32 squares overflow, a feature is a mask.
+LARGEST = 1.8e19
 
 
 class Rule(NamedTuple):
@@ -190,9 +192,10 @@ def _direction(network: Network, theta: Theta, batch: Examples) -> jax.Array:
     """Eq. 3, where padding and masked entries of the features are 0.
 
     Theta's gradient is a product with the features, and 0 times what is no
-    number is none. Masks are the entries whose squares overflow, too.
+    number is none. Masks are infinite or nearly so.
     """
-    is_seen = (batch.share != 0)[..., None] & ~jnp.isinf(batch.z**2)
+    is_mask = jnp.abs(batch.z) > LARGEST
+    is_seen = (batch.share != 0)[..., None] & ~is_mask
     v = network(theta, jnp.where(is_seen, batch.z, 0))
     return jnp.where(is_seen, v, 0)
 

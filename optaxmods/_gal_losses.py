@@ -1,9 +1,11 @@
 """The losses of GAL's objective, with the derivative that GAL has formed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 import jax.numpy as jnp
 
 LossFn = Callable[[jax.Array], jax.Array]
@@ -18,53 +20,65 @@ def losses_and_gradient(
     return losses, gradient
 
 
-def losses_by_gradient(loss_fn: LossFn, z: jax.Array) -> jax.Array:
-    """l(z), whose derivative in z is <dl/dz, .>.
+def losses_by_gradient(
+    loss_fn: LossFn, z: jax.Array, used: jax.Array
+) -> jax.Array:
+    """l(z), whose derivative in z is <dl/dz, .> where an example is used.
 
     XLA finds that dl/dz to be the one of the adjustment. Differentiated as it
     is, l would keep arrays of z's size until the backward pass, and go over
     them once more. What ``loss_fn`` closes over is differentiated, too, and so
     are the derivatives.
     """
-    # JAX remembers a function's closure by its identity; a new function is safe
-    # where a method's object has changed.
-    closed, constants = jax.closure_convert(lambda z: loss_fn(z), z)
+    # Every constant becomes an argument, integers and keys as well, which
+    # jax.closure_convert would leave in the closure: from outside of what
+    # is traced, such as a jitted objective, they could not be reached.
+    traced = jax.make_jaxpr(lambda z: loss_fn(z))(z)
+
+    def closed(z: jax.Array, *constants: Any) -> jax.Array:
+        (losses,) = jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants))(z)
+        return losses
 
     @jax.custom_jvp
-    def losses(z: jax.Array, *constants: jax.Array) -> jax.Array:
+    def losses(z: jax.Array, used: jax.Array, *constants: Any) -> jax.Array:
+        del used
         return closed(z, *constants)
 
     def rule(primals, tangents):
-        z, *constants = primals
+        (z, used, *constants), (to_z, _, *to_constants) = primals, tangents
         value, gradient = losses_and_gradient(
             lambda z: closed(z, *constants), z
         )
-        # Zero times a slope that is infinite would be no number.
-        moved = [not isinstance(dot, SymbolicZero) for dot in tangents]
         tangent = jnp.zeros_like(value)
-        if moved[0]:
-            tangent = jnp.sum(gradient * tangents[0], axis=-1)
-        if any(moved[1:]):
-            tangent = tangent + _along(
-                lambda *constants: closed(z, *constants),
-                constants,
-                tangents[1:],
-            )
-        return value, tangent
+        if not isinstance(to_z, SymbolicZero):
+            # Not the padding: 0 times what is no number is none.
+            gradient = jnp.where(used[..., None], gradient, 0)
+            tangent = jnp.sum(gradient * to_z, axis=-1).astype(value.dtype)
+        along = _along(
+            lambda *constants: closed(z, *constants), constants, to_constants
+        )
+        return value, tangent if along is None else tangent + along
 
     losses.defjvp(rule, symbolic_zeros=True)
-    return losses(z, *constants)
+    return losses(z, used, *traced.consts)
 
 
 def _along(
-    function: Callable[..., jax.Array], primals: list, tangents: list
-) -> jax.Array:
-    """The derivative in those arguments that have a tangent."""
+    function: Callable[..., jax.Array],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+) -> jax.Array | None:
+    """The derivative in those arguments that have a tangent, if any has.
+
+    Zero times a slope that is infinite would be no number.
+    """
     moved = [
         index
         for index, dot in enumerate(tangents)
         if not isinstance(dot, SymbolicZero)
     ]
+    if not moved:
+        return None
 
     def of_moved(*values: jax.Array) -> jax.Array:
         arguments = list(primals)

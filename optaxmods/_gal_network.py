@@ -1,6 +1,7 @@
 """The adjustment network h of GAL: the default one, or the user's."""
 
 from collections.abc import Callable, Sequence
+import functools
 import inspect
 import itertools
 import math
@@ -57,7 +58,7 @@ def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
         make, run = network
         if not _takes_key(run):
             return make, lambda theta, z, key: run(theta, z)
-        return make, lambda theta, z, key: run(theta, z, key=key)
+        return make, functools.partial(_run_with_key, run)
     if callable(getattr(network, "init", None)) and callable(
         getattr(network, "apply", None)
     ):
@@ -69,6 +70,20 @@ def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
         " init(key, features) -> theta and apply(theta, features) -> v, got"
         f" {network!r}."
     )
+
+
+def _run_with_key(
+    run: Callable[..., jax.Array], theta: Theta, z: jax.Array, key: Any
+) -> jax.Array:
+    if key is not None:
+        return run(theta, z, key=key)
+    default = inspect.signature(run).parameters["key"].default
+    if default is inspect.Parameter.empty:
+        raise ValueError(
+            "the network's apply takes a key: pass key=... to adjuster.loss,"
+            " or to tx.update on the direct route."
+        )
+    return run(theta, z)
 
 
 def _is_pair(network: Any) -> bool:

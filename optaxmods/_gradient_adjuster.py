@@ -206,7 +206,7 @@ class GradientAdjuster:
         batch, adjusted = self._adjusted(
             theta, z, loss_fn, tentative_step, example_weights, key
         )
-        losses = losses_by_gradient(loss_fn, z)
+        losses = losses_by_gradient(loss_fn, z, batch.share != 0)
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:
@@ -286,6 +286,11 @@ class GradientAdjuster:
 
     def _step(self, given: Any) -> Any:
         step = self.tentative_step if given is None else given
+        if callable(step):
+            raise ValueError(
+                "tentative_step must be a scalar, got a function: pass what a"
+                " schedule returns for the step."
+            )
         if jnp.ndim(step):
             raise ValueError(
                 "tentative_step must be a scalar, got an array of shape"
@@ -335,11 +340,12 @@ def _maker_level() -> int:
 def _checked(loss_fn: LossFn) -> LossFn:
     def checked(z: jax.Array) -> jax.Array:
         losses = loss_fn(z)
-        if losses.shape != z.shape[:-1]:
+        if getattr(losses, "shape", None) != z.shape[:-1]:
+            got = jax.tree.map(jnp.shape, losses)
             raise ValueError(
                 "loss_fn must return one loss for each example, shape"
                 f" {z.shape[:-1]} for features of shape {z.shape}, but it"
-                f" returned shape {losses.shape}; take no mean in it."
+                f" returned shape {got}; take no mean in it."
             )
         return losses
 

@@ -78,12 +78,14 @@ def test_padding_that_is_no_number(convention, padding):
         z, labels = z.at[3].set(jnp.nan), labels.at[3].set(0)
     adjuster = GradientAdjuster((4,), convention=convention)
     theta = adjuster.init(jax.random.key(1), 5)
-    metrics, _, to_theta = gradients(
+    metrics, to_z, to_theta = gradients(
         adjuster, theta, z, cross_entropy(labels), example_weights=weights
     )
-    want, _, without = gradients(
+    want, to_used, without = gradients(
         adjuster, theta, z[:3], cross_entropy(labels[:3])
     )
+    chex.assert_trees_all_close(to_z[:3], to_used, rtol=1e-4, atol=1e-8)
+    assert np.all(to_z[3] == 0)
     loss, _ = adjuster.loss(
         theta, z, cross_entropy(labels), example_weights=weights
     )

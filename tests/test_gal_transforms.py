@@ -3,6 +3,19 @@
 import functools
 
 import chex
+from gal_problem import (
+    ADJUSTER,
+    INPUTS,
+    LABELS,
+    THETA,
+    WEIGHTS,
+    D,
+    K,
+    assert_close,
+    expected,
+    gradients,
+    objective,
+)
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
@@ -12,35 +25,6 @@ import optax
 import pytest
 
 from optaxmods import GradientAdjuster, gal
-
-D, N, K = 5, 8, 3
-GENERATOR = np.random.default_rng(0)
-INPUTS = jnp.asarray(GENERATOR.standard_normal((N, K)), jnp.float32)
-LABELS = jnp.asarray(GENERATOR.integers(0, D, N))
-WEIGHTS = jnp.asarray(GENERATOR.standard_normal((K, D)), jnp.float32)
-ADJUSTER = GradientAdjuster((4,), 0.09)
-THETA = ADJUSTER.init(jax.random.key(0), D)
-
-
-def objective(weights, theta, inputs, labels, adjuster=ADJUSTER, **arguments):
-    def loss_fn(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-    return adjuster.loss(theta, inputs @ weights, loss_fn, **arguments)
-
-
-def gradients(inputs=INPUTS, labels=LABELS, **arguments):
-    grad = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    return grad(WEIGHTS, THETA, inputs, labels, **arguments)
-
-
-@functools.cache
-def expected():
-    return jax.jit(gradients)()
-
-
-def assert_close(got, want):
-    chex.assert_trees_all_close(got, want, rtol=2e-4, atol=1e-6)
 
 
 def test_without_jit():
@@ -93,90 +77,6 @@ def test_loss_scaling():
         lambda w, t: 1024 * objective(w, t, INPUTS, LABELS)[0], argnums=(0, 1)
     )(WEIGHTS, THETA)
     assert_close(jax.tree.map(lambda x: x / 1024, scaled), want)
-
-
-def test_closed_over_values_get_their_plain_gradient():
-    # A scalar regressor adjusts its last hidden layer; its output layer is
-    # in the loss.
-    output = jnp.asarray([1.0, -2.0, 0.5, 1.0, 3.0])
-    targets = jnp.arange(float(N))
-
-    def make_loss(output):
-        return lambda hidden: (hidden @ output - targets) ** 2
-
-    def adjusted(output):
-        hidden = INPUTS @ WEIGHTS
-        return ADJUSTER.loss(THETA, hidden, make_loss(output))[0]
-
-    def plain(output):
-        return make_loss(output)(INPUTS @ WEIGHTS).mean()
-
-    assert_close(jax.grad(adjusted)(output), jax.grad(plain)(output))
-
-
-def test_second_derivatives_are_those_of_the_loss():
-    # In the features, in what the loss closes over, and between the two.
-    adjuster = GradientAdjuster((4,), accept="never")
-    output = jnp.asarray([1.0, -2.0, 0.5, 1.0, 3.0])
-    targets = jnp.arange(float(N))
-
-    def make_loss(output):
-        return lambda hidden: jnp.cosh(hidden @ output - targets / N)
-
-    def adjusted(weights, output):
-        hidden = INPUTS @ weights
-        return adjuster.loss(THETA, hidden, make_loss(output))[0]
-
-    def plain(weights, output):
-        return make_loss(output)(INPUTS @ weights).mean()
-
-    got, want = (
-        jax.jit(jax.hessian(objective, argnums=(0, 1)))(WEIGHTS, output)
-        for objective in (adjusted, plain)
-    )
-    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
-
-
-def test_labels_with_an_infinite_slope():
-    # That of the square root at 0, along which nobody moves.
-    @jax.jit
-    def slope(probabilities):
-        def loss_fn(logits):
-            cross = jnp.sqrt(probabilities) * jax.nn.log_softmax(logits)
-            return -jnp.sum(cross, axis=-1)
-
-        def adjusted(weights):
-            return ADJUSTER.loss(THETA, INPUTS @ weights, loss_fn)[0]
-
-        return jax.jvp(adjusted, (WEIGHTS,), (WEIGHTS,))[1]
-
-    _, (want, _) = expected()
-    assert_close(slope(jax.nn.one_hot(LABELS, D)), jnp.vdot(want, WEIGHTS))
-
-
-@pytest.mark.parametrize("labels", ["integer", "float", "tree"])
-def test_labels_closed_over_or_traced(labels):
-    given = {
-        "integer": LABELS,
-        "float": jax.nn.one_hot(LABELS, D),
-        "tree": {"labels": LABELS, "smoothing": jnp.float32(0.0)},
-    }[labels]
-
-    def loss_of(logits, given):
-        if labels == "tree":
-            given = given["labels"] + 0 * given["smoothing"].astype(int)
-        if labels == "float":
-            return optax.softmax_cross_entropy(logits, given)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, given)
-
-    def step(weights, given):
-        return ADJUSTER.loss(
-            THETA, INPUTS @ weights, lambda z: loss_of(z, given)
-        )[0]
-
-    want = expected()[1][0]
-    assert_close(jax.jit(jax.grad(step))(WEIGHTS, given), want)
-    assert_close(jax.jit(jax.grad(lambda w: step(w, given)))(WEIGHTS), want)
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])

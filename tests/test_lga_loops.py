@@ -134,6 +134,26 @@ def test_the_losses_of_all_shards_are_averaged(form, check_vma, averaged):
     chex.assert_trees_all_close(got, want, rtol=1e-6)
 
 
+def test_the_losses_over_two_axes_are_averaged():
+    axes, losses = ("data", "model"), jnp.arange(8.0)
+    gradient = jnp.array([1.0, -0.5])
+
+    def step(loss, axis_name=None):
+        tx = optaxmods.lga(1e-2, status_every=1, axis_name=axis_name)
+        updates, state = tx.update(gradient, tx.init(gradient), value=loss)
+        return updates, optax.tree.get(state, "lga_omega")
+
+    mapped = jax.shard_map(
+        lambda loss: step(loss[0], axes),
+        mesh=jax.make_mesh((4, 2), axes, axis_types=(AxisType.Auto,) * 2),
+        in_specs=P(axes),
+        out_specs=P(),
+    )
+    want = step(losses.mean())
+    chex.assert_trees_all_close(jax.jit(mapped)(losses), want, rtol=1e-6)
+    assert want[1] > 0
+
+
 def test_without_axis_name_each_shard_has_its_own_status():
     tx = optaxmods.lga(0.5, status_every=2)
     gradient = jnp.ones((2, 2))
