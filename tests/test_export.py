@@ -83,7 +83,7 @@ def flat_step(tx, update, params):
 
 
 def exported(step, leaves):
-    """The step as bytes of StableHLO, which its ``call`` reads and runs."""
+    """The step as StableHLO, which its ``call`` runs."""
     portable = jax.export.export(step, platforms=PLATFORMS)(leaves)
     assert portable.platforms == PLATFORMS
     return portable
