@@ -2,12 +2,14 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 import sharded_transformer as model
 from transformations import TRANSFORMATIONS
@@ -37,12 +39,20 @@ def make_mesh(axis_type):
 
 def state_shardings(tx, params, mesh):
     """As docs/pods.rst has it."""
+
+    def is_masked(node):
+        return isinstance(node, optax.MaskedNode)
+
+    def place(leaf, spec):
+        return leaf if is_masked(leaf) else NamedSharding(mesh, spec)
+
     return optax.tree.map_params(
         tx,
-        lambda leaf, spec: NamedSharding(mesh, spec),
+        place,
         jax.eval_shape(tx.init, params),
         model.SPECS,
         transform_non_params=lambda leaf: NamedSharding(mesh, P()),
+        is_leaf=is_masked,
     )
 
 
@@ -139,6 +149,70 @@ def test_every_transformation(x64, name, axis_type):
     want_updates, want_states = one_device()
     assert_close(updates[name], want_updates[name])
     assert_close(states[name], want_states[name])
+
+
+@pytest.mark.parametrize("axis_type", AXIS_TYPES)
+def test_a_checkpoint_restores_onto_a_mesh_of_another_shape(
+    x64, axis_type, tmp_path
+):
+    *_, (_, states) = on_a_mesh(axis_type)
+    params = model.make_params(jnp.float64)
+    mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(axis_type,) * 2)
+    wanted = {
+        name: state_shardings(make(), params, mesh)
+        for name, make in TRANSFORMATIONS.items()
+    }
+    target = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
+        states,
+        wanted,
+    )
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "states", states)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "states", target)
+    assert_shardings(restored, wanted)
+    chex.assert_trees_all_equal(
+        *(jax.tree.map(np.asarray, tree) for tree in (restored, states))
+    )
+
+
+SHAPES = jax.eval_shape(model.make_params)
+KERNELS = jax.tree.map(lambda leaf: leaf.ndim > 1, SHAPES)
+WRAPPED = {
+    "masked": lambda: optax.masked(adan_agr(1e-2), KERNELS),
+    "partition": lambda: optax.partition(
+        {True: adan_agr(1e-2), False: optax.adamw(1e-2)}, KERNELS
+    ),
+    "selective_transform": lambda: optax.selective_transform(
+        adan_agr(1e-2), freeze_mask=KERNELS
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_moments_are_split_inside_wrappers(name):
+    tx, mesh = WRAPPED[name](), make_mesh(AxisType.Auto)
+    with jax.set_mesh(mesh):
+        params = jax.device_put(
+            model.make_params(), model.shardings(mesh, model.SPECS)
+        )
+        want = tx.init(params)  # Without jit, each is split as its parameter.
+        out = state_shardings(tx, params, mesh)
+        got = jax.jit(tx.init, out_shardings=out)(params)
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    moments = [
+        pair
+        for pair in zip(
+            jax.tree.leaves(got), jax.tree.leaves(want), strict=True
+        )
+        if pair[0].ndim
+    ]
+    assert moments
+    for ours, theirs in moments:
+        assert ours.sharding.is_equivalent_to(theirs.sharding, ours.ndim)
 
 
 @pytest.mark.parametrize("axis_type", AXIS_TYPES)

@@ -22,7 +22,8 @@ def with_masters(inner):
     inner = optax.with_extra_args_support(inner)
 
     def init(params):
-        masters = optax.tree.cast(params, jnp.float32)
+        # Copies also what is float32: a step may donate both trees.
+        masters = jax.tree.map(lambda p: jnp.array(p, jnp.float32), params)
         return masters, inner.init(masters)
 
     def update(grads, state, params, **extra_args):
@@ -98,6 +99,27 @@ def test_narrow_parameters_with_masters(name):
         np.testing.assert_allclose(state[0], want, rtol=STEPS * 2**-24)
         np.testing.assert_array_equal(params, state[0].astype(dtype))
     assert params.dtype == dtype
+
+
+def test_masters_of_a_mixed_tree_are_donated():
+    def run(**donated):
+        tx = with_masters(optaxmods.adamw_agr(RATE))
+        params = {
+            "kernel": jnp.asarray(make_theta(SHAPE), jnp.bfloat16),
+            "scale": jnp.ones(SHAPE[1]),
+        }
+        state = tx.init(params)
+
+        def step(params, state):
+            updates, state = tx.update(params, state, params)
+            return optax.apply_updates(params, updates), state
+
+        jitted = jax.jit(step, **donated)
+        for _ in range(2):
+            params, state = jitted(params, state)
+        return params, state
+
+    chex.assert_trees_all_equal(run(donate_argnums=(0, 1)), run())
 
 
 @pytest.mark.parametrize("outside", [True, False])

@@ -28,16 +28,33 @@ def losses_of(logits):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def matrices(updates, stack_axis, inside="blocks"):
-    """All axes but the stack's, where two or more are left."""
+def matrices(updates, stack_axis, stack="blocks"):
+    """As docs/flax.rst has it: all axes but the stack's, of kernels."""
 
     def axes(path, leaf):
         own = list(range(leaf.ndim))
-        if inside in jax.tree_util.keystr(path):
+        names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+        if stack is None or stack in names:
             del own[stack_axis]
-        return tuple(own) if len(own) > 1 else ()
+        has_entries = any(leaf.shape[axis] > 1 for axis in own)
+        return tuple(own) if len(own) > 1 and has_entries else ()
 
     return jax.tree_util.tree_map_with_path(axes, updates)
+
+
+def test_single_entries_are_no_matrices_and_names_are_whole():
+    shapes = {
+        "blocks": {"wide": (3, 2, 2), "single": (3, 1, 1), "bias": (3, 2)},
+        "blocks_end": {"stack": (3, 2, 2), "single": (1, 1), "row": (1, 2)},
+    }
+    params = jax.tree.map(
+        jnp.ones, shapes, is_leaf=lambda node: isinstance(node, tuple)
+    )
+    assert matrices(params, stack_axis=0) == {
+        "blocks": {"wide": (1, 2), "single": (), "bias": ()},
+        "blocks_end": {"stack": (0, 1, 2), "single": (), "row": (0, 1)},
+    }
+    per_layer(stack_axis=0).init(params)  # No group of one entry.
 
 
 def with_agr(reduction_axes=None):
@@ -219,7 +236,7 @@ def members():
 
 
 def test_an_ensemble_with_one_optimizer():
-    every_leaf = functools.partial(matrices, stack_axis=0, inside="")
+    every_leaf = functools.partial(matrices, stack_axis=0, stack=None)
     tx = with_agr(every_leaf)
     got = trained_nnx(make_ensemble(nnx.Rngs(0)), tx, logits_of)
     for mine, model in zip(layers_of(got, 0), members(), strict=True):
