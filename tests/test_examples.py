@@ -24,7 +24,8 @@ def check_mesh(out, _):
     assert len(leaves) == 6
     for spec, of_moment in leaves:
         assert of_moment == spec
-        assert "'data'" in spec and "'model'" in spec
+        assert "'data'" in spec
+        assert "'model'" in spec
 
 
 def check_one_process(out, err):

@@ -3,8 +3,8 @@
     python multi_process.py
 
 starts both on this machine, with four virtual CPU devices each; other numbers
-of either, within what ``pod_loop.py`` asks, do as well. On a pod every host
-starts one process by itself, which calls ``jax.distributed.initialize()``
+that ``pod_loop.py`` allows do as well. On a pod every host starts one process by
+itself, which calls ``jax.distributed.initialize()``
 without arguments, where ``work`` names an address.
 """
 

@@ -5,7 +5,8 @@
 trains in one process with eight virtual CPU devices. On a pod every host starts
 one process, which calls ``jax.distributed.initialize()``, and then ``train``
 with a folder that all of them see; ``multi_process.py`` does it on one machine.
-There have to be an even number of devices, and BATCH a multiple of its half.
+The number of devices has to be even, and its half and the number of processes
+have to divide BATCH.
 """
 
 import functools
@@ -118,7 +119,7 @@ def train(folder):
         folder = folder.resolve()
     with ocp.CheckpointManager(folder) as checkpoints:
         done = checkpoints.latest_step() or 0
-        # Of JAX 0.7, Orbax restores and saves outside of the mesh alone.
+        # With JAX 0.7.2 Orbax saves and restores only where no mesh is set.
         if done:
             with jax.set_mesh(mesh):
                 target = abstract_start()
