@@ -54,8 +54,9 @@ def told_in(folder):
 
 
 @pytest.mark.usefixtures("quick_compilation")
-def test_two_processes_train_as_one(undisturbed, tmp_path):
-    want, got = pod_loop.train(tmp_path), end_of(undisturbed)
+def test_two_processes_train_as_one(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    want, got = pod_loop.train("relative"), end_of(undisturbed)
     # Sums over two processes are taken, and so rounded, in another order.
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
     # All stays where jit(init) put it, in each process a half.

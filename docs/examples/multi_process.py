@@ -3,9 +3,9 @@
     python multi_process.py
 
 starts both on this machine, with four virtual CPU devices each; other numbers
-that ``pod_loop.py`` allows do as well. On a pod every host starts one process by
-itself, which calls ``jax.distributed.initialize()``
-without arguments, where ``work`` names an address.
+that ``pod_loop.py`` allows do as well. On a pod every host starts one process
+by itself, which calls ``jax.distributed.initialize()`` without arguments, where
+``work`` names an address.
 """
 
 import pathlib
