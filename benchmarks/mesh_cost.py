@@ -6,14 +6,10 @@ the mesh splits them. Nothing is run and nothing is timed: the counts are those
 of the program, and the bytes are those of the state's shapes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import itertools
 import math
-import os
-from typing import Any
-
-# JAX reads this when it first looks for devices; tests set their own number.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,15 +33,54 @@ SPECS = (
     P("data", None, None),
 )
 SIZE = 8  # Of each axis of a leaf.
-# Larger trees take minutes to compile; these alone are, for them.
-LARGE, COUNTED_IF_LARGE = 300, ("optax.adamw", "chain(agr, optax.adamw)")
+EXAMPLES, CLASSES = 48, 64
+ADJUSTER = optaxmods.GradientAdjuster(hidden_sizes=(16,))
+# A step of larger trees takes half a minute or more to compile; these are.
+LARGE = 300
+COUNTED_IF_LARGE = (
+    "optax.adamw",
+    "chain(agr, optax.adamw)",
+    "adamw_agr",
+    "adan_agr",
+    "chain(lga, optax.adamw)",
+    "loss, chain(gal, optax.adamw)",
+)
 
 
-def make_optimizers() -> dict[str, optax.GradientTransformation]:
+class Method(NamedTuple):
+    """An optimizer; ``losses`` has its step begin at the loss of logits.
+
+    Of the state and the logits it makes the logits' gradient, and arguments
+    for ``update``.
+    """
+
+    tx: optax.GradientTransformation
+    losses: Callable[[Any, jax.Array], tuple[jax.Array, dict[str, Any]]] | None
+
+
+def cross_entropy(logits: jax.Array) -> jax.Array:
+    targets = jax.nn.one_hot(jnp.arange(EXAMPLES) % CLASSES, CLASSES)
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+
+
+def plain(_, logits: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+    return jax.grad(lambda z: cross_entropy(z).mean())(logits), {}
+
+
+def adjusted(state: Any, logits: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+    theta = optaxmods.adjuster_params(state)
+    taught, of_logits = jax.grad(
+        lambda theta, z: ADJUSTER.loss(theta, z, cross_entropy)[0],
+        argnums=(0, 1),
+    )(theta, logits)
+    return of_logits, {"adjuster_grads": taught}
+
+
+def make_methods() -> dict[str, Method]:
     """The plain ones first, then what is set beside them."""
     rate, gamma = 1e-3, 1e-8
     adamw = optax.adamw(rate)
-    return {
+    optimizers = {
         "optax.adamw": adamw,
         "optax.adan": optax.adan(rate),
         "chain(clip_by_global_norm, optax.adamw)": optax.chain(
@@ -61,6 +96,14 @@ def make_optimizers() -> dict[str, optax.GradientTransformation]:
         "with_lga(optax.adamw)": optaxmods.with_lga(
             adamw, gamma, status_every=100
         ),
+        "chain(lga, optax.adamw)": optax.chain(
+            optaxmods.lga(gamma, status_every=100), adamw
+        ),
+    }
+    with_gal = optax.chain(optaxmods.gal(ADJUSTER, CLASSES), adamw)
+    return {name: Method(tx, None) for name, tx in optimizers.items()} | {
+        "loss, optax.adamw": Method(adamw, plain),
+        "loss, chain(gal, optax.adamw)": Method(with_gal, adjusted),
     }
 
 
@@ -96,22 +139,30 @@ def sharded_state(
 
 
 def travels(
-    tx: optax.GradientTransformation, leaves: int, axis_type: AxisType
+    method: Method, leaves: int, axis_type: AxisType
 ) -> list[Collective]:
     """What the devices of the mesh send one another in one step."""
-    tx = optax.with_extra_args_support(tx)
+    tx = optax.with_extra_args_support(method.tx)
 
-    def step(params, state, gradients):
-        loss = jnp.float32(2)
-        updates, state = tx.update(gradients, state, params, value=loss)
-        return optax.apply_updates(params, updates), state
+    def step(params, state, gradients, logits):
+        extra, of_logits = {}, None
+        if method.losses:
+            of_logits, extra = method.losses(state, logits)
+        updates, state = tx.update(
+            gradients, state, params, value=jnp.float32(2), **extra
+        )
+        return optax.apply_updates(params, updates), state, of_logits
 
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
+    split = NamedSharding(mesh, P("data", "model"))
+    logits = jax.ShapeDtypeStruct(
+        (EXAMPLES, CLASSES), jnp.float32, sharding=split
+    )
     with jax.set_mesh(mesh):
         params = make_params(leaves, mesh)
         state = sharded_state(tx, params, mesh)
         lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
-            params, state, params
+            params, state, params, logits
         )
         return collectives(lowered.compile().as_text() or "")
 
@@ -130,21 +181,36 @@ def summarize(found: Iterable[Collective]) -> dict[str, dict[str, int]]:
     }
 
 
-def state_bytes(tx: optax.GradientTransformation, dtype: str) -> float:
-    """Bytes of the state for each of a million parameters."""
-    params = {"kernel": jax.ShapeDtypeStruct((1000, 1000), dtype)}
-    sizes = [
+def _bytes(tree: Any) -> int:
+    return sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(jax.eval_shape(tx.init, params))
-    ]
-    return round(sum(sizes) / 1_000_000, 4)
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def state_bytes(tx: optax.GradientTransformation, dtype: str) -> float:
+    """Bytes for each parameter of what is shaped as the parameters are."""
+    params = {"kernel": jax.ShapeDtypeStruct((10, 10), dtype)}
+    state = jax.eval_shape(tx.init, params)
+    moments = optax.tree.map_params(
+        tx, lambda leaf: leaf, state, transform_non_params=lambda _: None
+    )
+    return _bytes(moments) / 100
+
+
+def network_bytes() -> float:
+    """Bytes of GAL's state for each number of its network."""
+    state = jax.eval_shape(optaxmods.gal(ADJUSTER, CLASSES).init, {})
+    theta = optaxmods.adjuster_params(state)
+    numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(theta))
+    return round(_bytes(state) / numbers, 2)
 
 
 def measure(leaves: Iterable[int]) -> dict[str, Any]:
-    optimizers = make_optimizers()
+    methods = make_methods()
     steps = []
-    for count, axis_type, (name, tx) in itertools.product(
-        leaves, (AxisType.Auto, AxisType.Explicit), optimizers.items()
+    for count, axis_type, (name, method) in itertools.product(
+        leaves, (AxisType.Auto, AxisType.Explicit), methods.items()
     ):
         if count > LARGE and name not in COUNTED_IF_LARGE:
             continue
@@ -154,18 +220,19 @@ def measure(leaves: Iterable[int]) -> dict[str, Any]:
                 "method": name,
                 "leaves": count,
                 "axes": axis_type.name,
-                "collectives": summarize(travels(tx, count, axis_type)),
+                "collectives": summarize(travels(method, count, axis_type)),
             }
         )
     return {
         "steps": steps,
         "state_bytes": {
             name: {
-                dtype: state_bytes(tx, dtype)
+                dtype: state_bytes(method.tx, dtype)
                 for dtype in ("float32", "bfloat16")
             }
-            for name, tx in optimizers.items()
+            for name, method in methods.items()
         },
+        "network_bytes": network_bytes(),
     }
 
 
@@ -184,8 +251,12 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "All that the devices send one another in a step. In brackets how"
         " many arrays XLA has combined, and the entries of the largest. A sum"
         " over two mesh axes is two operations for XLA, and it combines at"
-        f" most 256 arrays in one. Of trees with more than {LARGE} leaves two"
-        " steps alone are compiled.",
+        f" most 256 arrays in one. Of trees with more than {LARGE} leaves"
+        f" {len(COUNTED_IF_LARGE)} steps alone are compiled. A step called"
+        " *loss* begins with the gradient of the cross-entropy of"
+        f" {EXAMPLES} x {CLASSES} logits, which the mesh splits on both axes;"
+        " the others are given their gradients. What GAL gathers is the"
+        " gradient of its own network, which is whole on every device.",
         "",
         "| method | leaves | Auto | Explicit |",
         "| --- | ---: | --- | --- |",
@@ -202,7 +273,9 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "",
         "## State",
         "",
-        "Bytes for each parameter.",
+        "Bytes for each parameter; beside them are a few scalars. GAL has"
+        f" {result['network_bytes']:.0f} bytes for each number of its network,"
+        " however many parameters there are.",
         "",
         "| method | float32 | bfloat16 |",
         "| --- | ---: | ---: |",
@@ -235,6 +308,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if min(options.leaves) < 1:
         parser.error(f"--leaves must be at least 1, got {options.leaves}")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
     result = {
         **cost.made_by("mesh_cost"),
         "optax": optax.__version__,

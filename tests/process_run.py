@@ -1,4 +1,4 @@
-"""A worker of ``multi_process.py`` that tells its shardings; killed if told.
+"""A worker of ``multi_process.py`` that tells what it did; killed if told.
 
 Usage: process_run.py ADDRESS INDEX FOLDER; kill -9 comes in process 1 when it
 is about to begin step KILLED_BEFORE, where the environment has that name.
@@ -31,15 +31,18 @@ def shardings_of(tree):
     }
 
 
-def kill_before(step):
-    read_batch = pod_loop.read_batch
+def note_steps(killed_before):
+    """Returns the list that the steps asked for will be in."""
+    read_batch, steps = pod_loop.read_batch, []
 
-    def counted(asked):
-        if asked == step and jax.process_index() == 1:
+    def noted(step):
+        if step == killed_before and jax.process_index() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return read_batch(asked)
+        steps.append(step)
+        return read_batch(step)
 
-    pod_loop.read_batch = counted
+    pod_loop.read_batch = noted
+    return steps
 
 
 def save_in_the_foreground():
@@ -49,15 +52,19 @@ def save_in_the_foreground():
     ocp.CheckpointManager = lambda folder: manager(folder, options=options)
 
 
-def train_and_tell(folder):
-    told = shardings_of(train(folder))
-    path = pathlib.Path(folder, f"shardings-{jax.process_index()}.json")
-    path.write_text(json.dumps(told))
+def tell_after(train, steps):
+    def told(folder):
+        shardings = shardings_of(train(folder))
+        path = pathlib.Path(folder, f"told-{jax.process_index()}.json")
+        path.write_text(json.dumps({"steps": steps, "shardings": shardings}))
+
+    return told
 
 
 if __name__ == "__main__":
-    train, pod_loop.train = pod_loop.train, train_and_tell
-    if "KILLED_BEFORE" in os.environ:
+    killed_before = int(os.environ.get("KILLED_BEFORE", "-1"))
+    if killed_before >= 0:
         save_in_the_foreground()
-        kill_before(int(os.environ["KILLED_BEFORE"]))
+    steps = note_steps(killed_before)
+    pod_loop.train = tell_after(pod_loop.train, steps)
     multi_process.work(*sys.argv[1:])

@@ -29,33 +29,36 @@ def test_the_collectives_of_a_program():
 
 
 @pytest.mark.parametrize(
-    ("leaves", "axis_type"),
+    ("name", "leaves", "axis_type"),
     [
-        (12, AxisType.Auto),
-        (12, AxisType.Explicit),
-        (100, AxisType.Explicit),
-        (300, AxisType.Auto),
+        ("chain(agr of layers, optax.adamw)", 12, AxisType.Auto),
+        ("chain(agr of layers, optax.adamw)", 12, AxisType.Explicit),
+        ("chain(agr of layers, optax.adamw)", 100, AxisType.Explicit),
+        ("chain(agr of layers, optax.adamw)", 300, AxisType.Auto),
+        ("adamw_agr", 12, AxisType.Auto),
+        ("adamw_agr", 12, AxisType.Explicit),
+        ("adan_agr", 12, AxisType.Auto),
+        ("adan_agr", 12, AxisType.Explicit),
     ],
 )
-def test_agr_adds_four_reductions_of_a_number_a_matrix(leaves, axis_type):
+def test_agr_adds_four_reductions_of_a_number_a_matrix(name, leaves, axis_type):
     # A reshape makes the partitioner gather whole gradients.
-    by_name = mesh_cost.make_optimizers()
-    plain, with_agr = (
-        mesh_cost.travels(by_name[name], leaves, axis_type)
-        for name in ("optax.adamw", "chain(agr of layers, optax.adamw)")
-    )
-    assert not plain
-    assert {each.kind for each in with_agr} == {"all-reduce"}
-    assert len(with_agr) <= 4
-    assert max(each.largest for each in with_agr) <= mesh_cost.SIZE
+    methods = mesh_cost.make_methods()
+    assert not mesh_cost.travels(methods["optax.adamw"], leaves, axis_type)
+    found = mesh_cost.travels(methods[name], leaves, axis_type)
+    assert {each.kind for each in found} == {"all-reduce"}
+    assert len(found) <= 4
+    # The layers of a stack have one each.
+    layers = mesh_cost.SIZE if "layers" in name else 1
+    assert max(each.largest for each in found) == layers
 
 
 def test_the_command(monkeypatch, tmp_path):
-    optimizers = mesh_cost.make_optimizers()
+    methods = mesh_cost.make_methods()
     chosen = {
-        name: optimizers[name] for name in ("optax.adamw", "adamw_agr", "adan")
+        name: methods[name] for name in ("optax.adamw", "adamw_agr", "adan")
     }
-    monkeypatch.setattr(mesh_cost, "make_optimizers", lambda: chosen)
+    monkeypatch.setattr(mesh_cost, "make_methods", lambda: chosen)
     mesh_cost.main(["--out", str(tmp_path), "--leaves", "1"])
     result = json.loads((tmp_path / "mesh_cost.json").read_text())
     assert result["state_bytes"] == {

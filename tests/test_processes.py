@@ -6,6 +6,8 @@ They run ``docs/examples/pod_loop.py``: GAL, AGR, Adan and LGA on a mesh.
 import json
 import pathlib
 import signal
+import subprocess
+import sys
 
 import chex
 import jax
@@ -35,17 +37,26 @@ def undisturbed(tmp_path_factory):
 
 def end_of(folder):
     """Returns the last checkpoint, read by this process alone."""
-    with (
-        jax.set_mesh(pod_loop.make_mesh()),
-        ocp.CheckpointManager(folder) as checkpoints,
-    ):
+    with jax.set_mesh(pod_loop.make_mesh()):
+        target = pod_loop.abstract_start()
+    with ocp.CheckpointManager(folder) as checkpoints:
         assert checkpoints.latest_step() == pod_loop.STEPS
-        return pod_loop.restore(checkpoints, pod_loop.abstract_start())
+        return pod_loop.restore(checkpoints, target)
+
+
+def told_in(folder):
+    """Returns what each process did."""
+    paths = [
+        folder / f"told-{index}.json"
+        for index in range(multi_process.PROCESSES)
+    ]
+    return [json.loads(path.read_text()) for path in paths]
 
 
 @pytest.mark.usefixtures("quick_compilation")
-def test_two_processes_train_as_one(undisturbed, tmp_path):
-    want, got = pod_loop.train(tmp_path), end_of(undisturbed)
+def test_two_processes_train_as_one(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    want, got = pod_loop.train("relative"), end_of(undisturbed)
     # Sums over two processes are taken, and so rounded, in another order.
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
     # All stays where jit(init) put it, in each process a half.
@@ -54,9 +65,9 @@ def test_two_processes_train_as_one(undisturbed, tmp_path):
         path: [spec, parts // multi_process.PROCESSES]
         for path, (spec, parts) in shardings_of(want).items()
     }
-    for index in range(multi_process.PROCESSES):
-        told = (undisturbed / f"shardings-{index}.json").read_text()
-        assert json.loads(told) == halves
+    for told in told_in(undisturbed):
+        assert told["shardings"] == halves
+        assert told["steps"] == list(range(pod_loop.STEPS))
     params, state = want
     for moments in state.inner_state[2][0]._asdict().values():
         if isinstance(moments, dict):
@@ -78,4 +89,15 @@ def test_a_killed_pair_resumes_to_the_same_bits(
     multi_process.wait_for(
         multi_process.start_workers(tmp_path, PROGRAM), SECONDS
     )
+    # A run that restored nothing would end alike.
+    for told in told_in(tmp_path):
+        assert told["steps"] == list(range(pod_loop.SAVE_EVERY, pod_loop.STEPS))
     chex.assert_trees_all_equal(end_of(tmp_path), end_of(undisturbed))
+
+
+def test_workers_that_do_not_end_in_time():
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    workers = [subprocess.Popen(sleeping) for _ in range(2)]
+    with pytest.raises(TimeoutError, match="None, None"):
+        multi_process.wait_for(workers, seconds=0.1)
+    assert [worker.returncode for worker in workers] == [-signal.SIGKILL] * 2

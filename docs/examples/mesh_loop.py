@@ -4,11 +4,6 @@ Layers are stacked, AGR treats each layer's kernel as a matrix of its own, and
 GAL adjusts logits whose vocabulary is split.
 """
 
-import os
-
-# Eight devices on a CPU; JAX reads this when it first looks for devices.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
-
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
@@ -19,29 +14,21 @@ from optaxmods import GradientAdjuster, adamw_agr, adjuster_params, gal
 
 BATCH, TIME, WIDTH, LAYERS, VOCABULARY = 16, 16, 32, 4, 64
 # "data" splits the batch and, as FSDP does, one axis of each kernel.
-SPECS = {
-    "embedding": P("model", "data"),
-    "qkv": P(None, "data", "model"),
-    "out": P(None, "model", "data"),
-    "up": P(None, "data", "model"),
-    "down": P(None, "model", "data"),
-    "logits": P("data", "model"),
-}
-SHAPES = {
-    "embedding": (VOCABULARY, WIDTH),
-    "qkv": (LAYERS, WIDTH, 3 * WIDTH),
-    "out": (LAYERS, WIDTH, WIDTH),
-    "up": (LAYERS, WIDTH, 4 * WIDTH),
-    "down": (LAYERS, 4 * WIDTH, WIDTH),
-    "logits": (WIDTH, VOCABULARY),
+KERNELS = {
+    "embedding": ((VOCABULARY, WIDTH), P("model", "data")),
+    "qkv": ((LAYERS, WIDTH, 3 * WIDTH), P(None, "data", "model")),
+    "out": ((LAYERS, WIDTH, WIDTH), P(None, "model", "data")),
+    "up": ((LAYERS, WIDTH, 4 * WIDTH), P(None, "data", "model")),
+    "down": ((LAYERS, 4 * WIDTH, WIDTH), P(None, "model", "data")),
+    "logits": ((WIDTH, VOCABULARY), P("data", "model")),
 }
 
 
 def init(key):
-    keys = dict(zip(SHAPES, jax.random.split(key, len(SHAPES)), strict=True))
+    keys = jax.random.split(key, len(KERNELS))
     return {
-        name: jax.random.normal(keys[name], shape) * shape[-2] ** -0.5
-        for name, shape in SHAPES.items()
+        name: jax.random.normal(key, shape) * shape[-2] ** -0.5
+        for key, (name, (shape, _)) in zip(keys, KERNELS.items(), strict=True)
     }
 
 
@@ -88,32 +75,38 @@ def step(params, state, tokens):
     return optax.apply_updates(params, updates), state, loss
 
 
-mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-with jax.set_mesh(mesh):
-    split = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
-    params = jax.device_put(init(jax.random.key(0)), split)
-    # Moments are split as their parameters are, everything else is whole.
-    state_shardings = optax.tree.map_params(
-        tx,
-        lambda _, sharding: sharding,
-        jax.eval_shape(tx.init, params),
-        split,
-        transform_non_params=lambda _: NamedSharding(mesh, P()),
-    )
-    state = jax.jit(tx.init, out_shardings=state_shardings)(params)
-    batch = jax.jit(draw, out_shardings=NamedSharding(mesh, P("data", None)))
-    train_step = jax.jit(
-        step,
-        donate_argnums=(0, 1),
-        out_shardings=(split, state_shardings, None),
-    )
-    for number in range(31):
-        tokens = batch(jax.random.key(number))
-        params, state, loss = train_step(params, state, tokens)
-        if number % 10 == 0:
-            print(f"step {number:2}: loss {loss:.3f}")
+def main():
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+    axis_types = (AxisType.Auto,) * 2
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=axis_types)
+    split = {k: NamedSharding(mesh, spec) for k, (_, spec) in KERNELS.items()}
+    with jax.set_mesh(mesh):
+        params = jax.device_put(init(jax.random.key(0)), split)
+        # Moments are split as their parameters are, everything else is whole.
+        split_state = optax.tree.map_params(
+            tx,
+            lambda _, sharding: sharding,
+            jax.eval_shape(tx.init, params),
+            split,
+            transform_non_params=lambda _: NamedSharding(mesh, P()),
+        )
+        state = jax.jit(tx.init, out_shardings=split_state)(params)
+        batch = jax.jit(draw, out_shardings=NamedSharding(mesh, P("data")))
+        train_step = jax.jit(
+            step,
+            donate_argnums=(0, 1),
+            out_shardings=(split, split_state, None),
+        )
+        for number in range(31):
+            tokens = batch(jax.random.key(number))
+            params, state, loss = train_step(params, state, tokens)
+            if number % 10 == 0:
+                print(f"step {number:2}: loss {loss:.3f}")
+    for name, moment in state[1][0].mu.items():
+        print(f"{name}: {params[name].sharding.spec}", end="")
+        print(f", its moment {moment.sharding.spec}")
 
-for name, leaf in params.items():
-    moment = state[1][0].mu[name]
-    print(f"{name:9} {leaf.shape}: {leaf.sharding.spec}", end="")
-    print(f", its moment {moment.sharding.spec}")
+
+if __name__ == "__main__":
+    main()

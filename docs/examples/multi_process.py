@@ -2,9 +2,10 @@
 
     python multi_process.py
 
-starts both on this machine, with four virtual CPU devices each. On a pod every
-host starts one process by itself, which calls ``jax.distributed.initialize()``
-without arguments, where ``work`` names an address.
+starts both on this machine, with four virtual CPU devices each; other numbers
+that ``pod_loop.py`` allows do as well. On a pod every host starts one process
+by itself, which calls ``jax.distributed.initialize()`` without arguments, where
+``work`` names an address.
 """
 
 import pathlib
@@ -20,12 +21,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pod_loop
 
-PROCESSES = 2
+PROCESSES, DEVICES = 2, 4  # The devices are those of each process.
 
 
 def work(address, index, folder):
     """What one process does."""
-    pod_loop.use_cpus(pod_loop.DEVICES // PROCESSES)
+    pod_loop.use_cpus(DEVICES)
     jax.distributed.initialize(address, PROCESSES, int(index))
     pod_loop.train(folder)
 
@@ -45,12 +46,19 @@ def start_workers(folder, program=__file__):
 
 
 def wait_for(workers, seconds=300):
-    """Ends all of them where one fails or the time is over."""
+    """Ends all of them where one fails or the time is over.
+
+    Raises:
+      RuntimeError: one has failed.
+      TimeoutError: one still ran when the time was over.
+    """
     deadline = time.monotonic() + seconds
     try:
         while None in (codes := [worker.poll() for worker in workers]):
-            if any(codes) or time.monotonic() > deadline:
+            if any(codes):
                 break
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {seconds} s their codes are {codes}")
             time.sleep(0.1)
     finally:
         for worker in workers:
@@ -61,7 +69,7 @@ def wait_for(workers, seconds=300):
 
 
 def launch():
-    pod_loop.use_cpus(pod_loop.DEVICES)
+    pod_loop.use_cpus(PROCESSES * DEVICES)
     first = str(pod_loop.SAVE_EVERY)
     with tempfile.TemporaryDirectory() as folder:
         whole, resumed = (pathlib.Path(folder, x) for x in ("whole", "resumed"))
@@ -71,10 +79,10 @@ def launch():
         wait_for(start_workers(resumed))
         with jax.set_mesh(pod_loop.make_mesh()):  # Of this process alone.
             target = pod_loop.abstract_start()
-            ends = [
-                pod_loop.restore(ocp.CheckpointManager(path), target)
-                for path in (whole, resumed)
-            ]
+        ends = [
+            pod_loop.restore(ocp.CheckpointManager(path), target)
+            for path in (whole, resumed)
+        ]
     agree = jax.tree.all(jax.tree.map(np.array_equal, *ends))
     print(f"{pod_loop.STEPS} steps on {PROCESSES} processes")
     print(f"resumed after step {first}, the same bits:", agree)

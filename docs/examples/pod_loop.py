@@ -5,11 +5,15 @@
 trains in one process with eight virtual CPU devices. On a pod every host starts
 one process, which calls ``jax.distributed.initialize()``, and then ``train``
 with a folder that all of them see; ``multi_process.py`` does it on one machine.
+The number of devices has to be even, and its half and the number of processes
+have to divide BATCH.
 """
 
 import functools
+import sys
 import tempfile
 
+from etils import epath
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
@@ -20,7 +24,7 @@ import orbax.checkpoint as ocp
 
 import optaxmods
 
-DEVICES, STEPS, SAVE_EVERY = 8, 6, 3
+STEPS, SAVE_EVERY = 6, 3
 BATCH, WIDTH, HIDDEN, CLASSES = 16, 8, 16, 4
 
 adjuster = optaxmods.GradientAdjuster(hidden_sizes=())
@@ -38,7 +42,7 @@ solver = optaxmods.with_lga(
 def make_mesh():
     # With explicit axes the moments are sharded as the parameters are.
     return jax.make_mesh(
-        (DEVICES // 2, 2),
+        (jax.device_count() // 2, 2),
         ("data", "model"),
         axis_types=(AxisType.Explicit, AxisType.Explicit),
     )
@@ -110,18 +114,28 @@ def train(folder):
     """
     mesh = make_mesh()
     sharding = NamedSharding(mesh, P("data"))
-    with jax.set_mesh(mesh), ocp.CheckpointManager(folder) as checkpoints:
+    folder = epath.Path(folder)  # In a bucket it is absolute.
+    if not folder.is_absolute():
+        folder = folder.resolve()
+    with ocp.CheckpointManager(folder) as checkpoints:
         done = checkpoints.latest_step() or 0
+        # With JAX 0.7.2 Orbax saves and restores only where no mesh is set.
         if done:
-            params, state = restore(checkpoints, abstract_start())
+            with jax.set_mesh(mesh):
+                target = abstract_start()
+            params, state = restore(checkpoints, target)
         else:
-            params, state = jax.jit(start)()
+            with jax.set_mesh(mesh):
+                params, state = jax.jit(start)()
+        told = f"process {jax.process_index()} begins after step {done}"
+        print(told, file=sys.stderr)
         for step in range(done, STEPS):
             batch = [
                 jax.make_array_from_process_local_data(sharding, part)
                 for part in read_batch(step)
             ]
-            params, state = train_step(params, state, *batch)
+            with jax.set_mesh(mesh):
+                params, state = train_step(params, state, *batch)
             if (step + 1) % SAVE_EVERY == 0:
                 tree = ocp.args.StandardSave((params, state))
                 checkpoints.save(step + 1, args=tree)
@@ -134,7 +148,7 @@ def use_cpus(devices):
 
 
 if __name__ == "__main__":
-    use_cpus(DEVICES)
+    use_cpus(8)
     with tempfile.TemporaryDirectory() as folder:
         params, state = train(folder)
     print(f"{STEPS} steps on {jax.device_count()} devices")
