@@ -71,14 +71,15 @@ def make_steps() -> dict[str, tuple[optax.GradientTransformation, Step]]:
         return optax.apply_updates(params, updates), state
 
     def direct_step(params, state, x, labels):
-        grads = jax.grad(plain_loss)(params, x, labels)
+        loss_fn = losses_of(labels)
         z, pullback = jax.vjp(lambda params: _features(params, x), params)
+        (grads,) = pullback(jax.grad(lambda z: loss_fn(z).mean())(z))
         updates, state = with_gal.update(
             grads,
             state,
             params,
             features=z,
-            loss_fn=losses_of(labels),
+            loss_fn=loss_fn,
             pullback=pullback,
         )
         return optax.apply_updates(params, updates), state

@@ -60,8 +60,8 @@ def gal(
       optimizer: theta's; ``optax.adam(1e-3)`` by default.
         It is given the extra arguments of ``update``, such as ``value``.
         ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
-        or whose square in this optimizer's state is not, leaves theta and that
-        state as they were.
+        or whose square is not, leaves theta and this optimizer's state as they
+        were.
       key: what theta is drawn with: an int or a key of ``jax.random``.
 
     Returns:
@@ -220,24 +220,11 @@ def _taught(
         gradient, state.gal_opt_state, state.gal_theta, **extra_args
     )
     theta = optax.apply_updates(state.gal_theta, step)
-    is_finite = adjustment.all_finite((gradient, theta))
-    is_finite &= _stays_finite(state.gal_opt_state, opt_state)
+    # Squares, too: one that overflows would stay in Adam's state for ever.
+    squares = jax.tree.map(jnp.square, gradient)
+    is_finite = adjustment.all_finite((squares, theta))
     return jax.tree.map(
         lambda new, old: jnp.where(is_finite, new, old),
         GalState(theta, opt_state),
         state,
     )
-
-
-def _stays_finite(before: optax.OptState, after: optax.OptState) -> jax.Array:
-    """Whether no number of a state was lost, as Adam's squares by overflow.
-
-    Some may be infinite from the start, such as the best loss so far.
-    """
-
-    def is_kept(old: jax.Array, new: jax.Array) -> jax.Array:
-        is_still = jnp.isinf(old) & jnp.isinf(new)
-        return jnp.all(jnp.isfinite(new) | is_still | jnp.isnan(old))
-
-    kept = jax.tree.map(is_kept, before, after)
-    return jax.tree.reduce(jnp.logical_and, kept, jnp.asarray(True))

@@ -180,21 +180,6 @@ def test_states_that_hold_an_infinity_or_a_key_from_the_start():
     assert optax.tree.norm(moved) > 1
 
 
-@pytest.mark.parametrize("after", [np.inf, np.nan])
-def test_an_infinity_of_a_state_never_becomes_no_number(after):
-    optimizer = optax.GradientTransformation(
-        lambda params: jnp.float32(np.inf),
-        lambda updates, state, params=None: (updates, jnp.float32(after)),
-    )
-    tx = gal(make("linear"), D, optimizer=optimizer)
-    start = tx.init(None)
-    ones = jax.tree.map(jnp.ones_like, adjuster_params(start))
-    _, state = tx.update(FEATURES, start, adjuster_grads=ones)
-    assert state.gal_opt_state == np.inf
-    moved = jax.tree.map(jnp.subtract, state.gal_theta, start.gal_theta)
-    assert (optax.tree.norm(moved) > 0) == (after == np.inf)
-
-
 @pytest.mark.parametrize("name", ["dog", "prodigy"])
 def test_theta_is_no_buffer_of_its_optimizer_s(name):
     # They keep the parameters that they are given; donated, once is enough.
