@@ -23,7 +23,7 @@ RESULT = {
 def test_ratios_are_to_the_median_of_both_plain_runs():
     page = gal_cost.to_markdown(RESULT)
     assert "Made by `made up` on 1 cores of abacus, jax 0.0.1." in page
-    assert "medians of 3 interleaved rounds" in page
+    assert "medians of 3 interleaved rounds, of 6 programs" in page
     # The median of 1, 2, 2, 3, 3, 4 is 2.5.
     assert "| plain | 2.00 | 0.80 (0.40 to 1.20) |  |" in page
     assert "| plain again | 3.00 | 1.20 (0.80 to 1.60) |  |" in page
@@ -40,6 +40,7 @@ def small(monkeypatch):
     monkeypatch.setattr(gal_cost, "LOGITS", (2, 3, 4))
     monkeypatch.setattr(gal_cost, "WIDTH", 3)
     monkeypatch.setattr(gal_cost, "STEPS", 1)
+    monkeypatch.setattr(gal_cost, "PROGRAMS", 1)
     monkeypatch.setattr(cells, "device", lambda: dict(DEVICE))
 
 
