@@ -185,9 +185,10 @@ def test_theta_is_no_buffer_of_its_optimizer_s(name):
     # They keep the parameters that they are given; donated, once is enough.
     optimizer = {"dog": optax.contrib.dog, "prodigy": optax.contrib.prodigy}
     tx = gal(make("linear"), D, optimizer=optimizer[name]())
+    state = tx.init(None)
     theta, own = (
         {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(part)}
-        for part in tx.init(None)
+        for part in (state.gal_theta, state.gal_opt_state)
     )
     assert not theta & own
 
