@@ -69,7 +69,8 @@ def gal(
       :class:`optaxmods.GalState`.
 
     Raises:
-      ValueError: ``num_features`` below 2.
+      ValueError: ``num_features`` below 2; at ``update``, ``adjuster_grads`` of
+        other shapes than theta's.
       TypeError: at ``update``, arguments of neither route.
 
     Examples:
@@ -143,7 +144,9 @@ def gal(
                     " gradient of adjuster.loss(theta, ...) in theta, to"
                     " tx.update; or features=..., loss_fn=... and"
                     " pullback=jax.vjp(...)[1] of the function from params to"
-                    " features."
+                    " features. optaxmods.flax.TrainState and"
+                    " nnx.Optimizer.update hand them on; Flax's own TrainState"
+                    " does not."
                 )
             _, adjusted = adjuster._adjusted(
                 state.gal_theta,
@@ -157,6 +160,8 @@ def gal(
             added = adjuster._over_shards(added)
             adjuster_grads = adjusted.theta_gradient
             updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
+        else:
+            _check_like(adjuster_grads, state.gal_theta)
         return updates, _taught(tx, state, adjuster_grads, extra_args)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -201,6 +206,15 @@ def _plus(update, added):
 
 def _is_masked(node) -> bool:
     return isinstance(node, optax.MaskedNode)
+
+
+def _check_like(gradient: Any, theta: Theta) -> None:
+    shapes, expected = (jax.tree.map(jnp.shape, t) for t in (gradient, theta))
+    if shapes != expected:
+        raise ValueError(
+            "adjuster_grads must be the gradient of adjuster.loss(theta, ...)"
+            f" in theta, with theta's shapes {expected}, got {shapes}."
+        )
 
 
 def _as_key(key: Any) -> jax.Array:

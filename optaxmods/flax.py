@@ -65,9 +65,14 @@ class TrainState(train_state.TrainState):
                 f" as {{'value': loss}}, got {type(extra_args).__name__}."
             )
         extra = dict(extra_args or {})
-        update = optax.with_extra_args_support(self.tx).update
+        update = self.tx.update
+        if isinstance(self.tx, optax.GradientTransformation):
+            update = optax.with_extra_args_support(self.tx).update
+        # Else it is an optax.MultiSteps, which takes them as it is.
         # Flax's own method does the step, whatever it will come to be.
-        reading = self.tx._replace(update=functools.partial(update, **extra))
+        reading = optax.GradientTransformationExtraArgs(
+            self.tx.init, functools.partial(update, **extra)
+        )
         state = super(TrainState, self.replace(tx=reading)).apply_gradients(
             grads=grads, **kwargs
         )

@@ -61,6 +61,20 @@ def test_plain_transformations_are_flax_s_own(name, extra_args):
     chex.assert_trees_all_equal(ours.opt_state, theirs.opt_state)
 
 
+def test_multi_steps_is_handed_the_extra_arguments():
+    tx = optax.MultiSteps(
+        optaxmods.with_lga(optax.sgd(0.1), 1e-3, status_every=1), 2
+    )
+    state, gradients = create(tx), make_updates(make_params())
+    for value in (3.0, 5.0):
+        state = state.apply_gradients(
+            grads=gradients, extra_args={"value": jnp.float32(value)}
+        )
+    assert optax.tree.get(state.opt_state, "lga_count") == 1
+    moved = optax.tree.sub(state.params, make_params())
+    assert optax.tree.norm(moved) > 0
+
+
 def test_optax_s_own_extra_arguments_arrive():
     params = {"w": jnp.array([3.0, -4.0])}
     tx = optax.contrib.reduce_on_plateau(factor=0.5, patience=1)

@@ -115,3 +115,12 @@ def test_update_without_either_route():
             TypeError, match=r"adjuster_grads=.*features=.*pull"
         ):
             tx.update(FEATURES, tx.init(None), **given)
+
+
+def test_gradients_that_are_not_those_of_theta():
+    tx = gal(GradientAdjuster((4,)), D)
+    state = tx.init(None)
+    narrow = jax.tree.map(lambda leaf: leaf[:1], state.gal_theta)
+    for given in (narrow, {"kernel": FEATURES}):
+        with pytest.raises(ValueError, match=r"adjuster_grads .* theta's sh"):
+            tx.update(FEATURES, state, adjuster_grads=given)

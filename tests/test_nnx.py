@@ -11,6 +11,8 @@ from transformations import TRANSFORMATIONS, make_params, make_updates, steps
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 class Leaves(nnx.Module):
     """The tree of make_params as a model."""
