@@ -7,12 +7,7 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import (
-    check_strength,
-    regularize,
-    strength_at,
-    update_moment,
-)
+from optaxmods._agr import check_strength, regularize, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
@@ -20,6 +15,7 @@ from optaxmods._axes import (
     matrix_groups,
 )
 from optaxmods._dtypes import returning_as_came, returning_steps
+from optaxmods._moments import update_moment, zero_moments
 
 
 def scale_by_agr_adam(
@@ -105,8 +101,8 @@ def _adam_with_agr(
         matrix_groups(params, reduction_axes, axis_name)
         return optax.ScaleByAdamState(
             count=jnp.zeros([], jnp.int32),
-            mu=optax.tree.zeros_like(params, dtype=mu_dtype),
-            nu=optax.tree.zeros_like(params),
+            mu=zero_moments(params, mu_dtype),
+            nu=zero_moments(params),
         )
 
     def update_fn(updates, state, params=None, **extra_args):

@@ -224,23 +224,6 @@ def regularize(
     )
 
 
-def update_moment(
-    regularized: optax.Updates,
-    updates: optax.Updates,
-    moments: optax.Updates,
-    decay: jax.typing.ArrayLike,
-) -> optax.Updates:
-    """A first moment of Psi, rounded to the dtype that optax gives it."""
-    return jax.tree.map(
-        lambda psi, g, m: ((1 - decay) * psi + decay * m).astype(
-            jnp.result_type(g, m)
-        ),
-        regularized,
-        updates,
-        moments,
-    )
-
-
 # Inlined into the caller's program; equal leaves are traced once.
 @functools.partial(jax.jit, static_argnames="group", inline=True)
 def _psi(

@@ -8,12 +8,7 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import (
-    check_strength,
-    regularize,
-    strength_at,
-    update_moment,
-)
+from optaxmods._agr import check_strength, regularize, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
@@ -21,6 +16,7 @@ from optaxmods._axes import (
     matrix_groups,
 )
 from optaxmods._dtypes import returned_as_came, returning_as_came
+from optaxmods._moments import update_moment, zero_moments
 from optaxmods._restart import Restart, check_restart, is_due
 
 
@@ -157,10 +153,10 @@ def adan_moments(
         return ScaleByAdanState(
             count=jnp.zeros([], jnp.int32),
             since_restart=jnp.zeros([], jnp.int32),
-            m=optax.tree.zeros_like(params),
-            v=optax.tree.zeros_like(params),
-            n=optax.tree.zeros_like(params),
-            g=optax.tree.zeros_like(params),
+            m=zero_moments(params),
+            v=zero_moments(params),
+            n=zero_moments(params),
+            g=zero_moments(params),
         )
 
     def update_fn(updates, state, params=None, **extra_args):

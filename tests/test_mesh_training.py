@@ -134,8 +134,8 @@ def on_a_mesh(axis_type):
             name: state_shardings(make(), params, mesh)
             for name, make in TRANSFORMATIONS.items()
         }
-        # Explicit axes need no more than jit to split moments.
-        out = wanted if axis_type == AxisType.Auto else None
+        # On automatic axes optax's own moments would be whole.
+        out = dict.fromkeys(TRANSFORMATIONS) | {"chain": wanted["chain"]}
         states = jax.jit(init_all, out_shardings=out)(params)
         return states, wanted, train_all(params, tokens, states)
 

@@ -84,19 +84,11 @@ def main():
     with jax.set_mesh(mesh):
         params = jax.device_put(init(jax.random.key(0)), split)
         # Moments are split as their parameters are, everything else is whole.
-        split_state = optax.tree.map_params(
-            tx,
-            lambda _, sharding: sharding,
-            jax.eval_shape(tx.init, params),
-            split,
-            transform_non_params=lambda _: NamedSharding(mesh, P()),
-        )
-        state = jax.jit(tx.init, out_shardings=split_state)(params)
+        state = jax.jit(tx.init)(params)
+        kept = jax.tree.map(lambda leaf: leaf.sharding, (params, state))
         batch = jax.jit(draw, out_shardings=NamedSharding(mesh, P("data")))
         train_step = jax.jit(
-            step,
-            donate_argnums=(0, 1),
-            out_shardings=(split, split_state, None),
+            step, donate_argnums=(0, 1), out_shardings=(*kept, None)
         )
         for number in range(31):
             tokens = batch(jax.random.key(number))
