@@ -115,7 +115,9 @@ def print_table(result: Result) -> None:
             if row.variant == variant:
                 table.add_row(row.method, *tables.means(found, row))
         console.print(table)
-    console.print("\n".join(verdicts.sentences(found, result)))
+    sentences = verdicts.sentences(found, result)
+    legend = verdicts.legend(found, result)
+    console.print("\n".join(filter(None, [*sentences, legend])))
     console.print(markdown.caption(found, result))
 
 

@@ -23,6 +23,13 @@ WORDS = {
     NOTHING: "Holm p of 0.05 or more, which does not show that there"
     " is no effect",
 }
+# For the screen.
+SHORT = {
+    "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims",
+    "better": "better, Holm p < 0.05, which the paper does not claim",
+    "harmful": "worse, Holm p < 0.05",
+    NOTHING: "Holm p of 0.05 or more",
+}
 
 Result = Mapping[str, Any]  # What ``report.collect`` returns.
 Cells = Mapping[int, Mapping[str, Any]]  # Of one variant and method, by seed.
@@ -159,6 +166,16 @@ def sentences(study: Study, result: Result) -> list[str]:
         f"{metric.label}: {_sum_up(compared, index)}"
         for index, metric in enumerate(study.tested)
     ]
+
+
+def legend(study: Study, result: Result) -> str:
+    """Returns what the words of a run's verdicts mean, on one short line."""
+    comparisons = [c for row in rows(study, result) for c in row.comparisons]
+    used = {comparison.verdict for comparison in comparisons}
+    parts = [
+        f"{word} = {short}" for word, short in SHORT.items() if word in used
+    ]
+    return f"({'; '.join(parts)})" if parts else ""
 
 
 def is_compared(rows: Iterable[Row]) -> bool:

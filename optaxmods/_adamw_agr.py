@@ -14,6 +14,13 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
+from optaxmods._checks import (
+    check_flag,
+    check_mask,
+    check_moments,
+    check_rates,
+    shown,
+)
 from optaxmods._dtypes import returning_as_came, returning_steps
 from optaxmods._moments import update_moment, zero_moments
 
@@ -55,7 +62,8 @@ def scale_by_agr_adam(
       :func:`optax.adamw` and back with the same checkpoint.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr`.
+      ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
+        another argument out of its range or of no known form.
 
     Examples:
       >>> import optax
@@ -92,10 +100,11 @@ def _adam_with_agr(
     axis_name: AxisNames,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 2; updates as wide as their moments."""
+    check_moments(eps, eps_root, b1=b1, b2=b2)
+    mu_dtype = _checked_dtype(mu_dtype)
+    check_flag("nesterov", nesterov)
     strength = check_strength(strength)
     check_axes(reduction_axes, axis_name)
-    if mu_dtype is not None:
-        mu_dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
 
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
         matrix_groups(params, reduction_axes, axis_name)
@@ -134,6 +143,24 @@ def _adam_with_agr(
         return scaled, state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _checked_dtype(
+    mu_dtype: jax.typing.DTypeLike | None,
+) -> jax.typing.DTypeLike | None:
+    if mu_dtype is None:
+        return None
+    try:
+        dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
+    except TypeError:
+        dtype = None
+    # In an integer dtype the moment would stay 0.
+    if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(
+            "mu_dtype must be None or a floating-point dtype, such as"
+            f" jnp.bfloat16, got {shown(mu_dtype)}."
+        )
+    return dtype
 
 
 def adamw_agr(
@@ -193,7 +220,8 @@ def adamw_agr(
       :func:`optax.adamw`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr`.
+      ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
+        another argument out of its range or of no known form.
 
     Examples:
       >>> import jax
@@ -217,6 +245,8 @@ def adamw_agr(
       <https://arxiv.org/abs/2407.16944>`_, 2024; `Decoupled Weight Decay
       Regularization <https://arxiv.org/abs/1711.05101>`_, 2019
     """
+    check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
+    check_mask(mask)
     chain = optax.chain(
         _adam_with_agr(
             b1=b1,

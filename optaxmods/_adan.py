@@ -6,6 +6,7 @@ import jax
 import optax
 
 from optaxmods._axes import AxisNames, ReductionAxes
+from optaxmods._checks import check_flag, check_mask, check_rates
 from optaxmods._dtypes import returning_steps
 from optaxmods._proximal import add_proximal_decay
 from optaxmods._restart import Restart
@@ -75,9 +76,10 @@ def adan(
       A :class:`optax.GradientTransformationExtraArgs`.
 
     Raises:
-      ValueError: a ``restart`` below 1 or of no known form; ``update`` without
-        parameters where there is weight decay, and with ``proximal=False``
-        always.
+      ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
+        another argument out of its range or of no known form; ``update``
+        without parameters where there is weight decay, and with
+        ``proximal=False`` always.
 
     Examples:
       >>> import jax
@@ -179,6 +181,9 @@ def adan_agr(
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
     """
+    check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
+    check_mask(mask)
+    check_flag("proximal", proximal)
     decay = (
         add_proximal_decay(learning_rate, weight_decay, mask)
         if proximal

@@ -19,7 +19,8 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._dtypes import is_real_scalar, returned_as_came, wide_dtype
+from optaxmods._checks import is_real_scalar, number_of, shown
+from optaxmods._dtypes import returned_as_came, wide_dtype
 
 
 class AgrState(NamedTuple):
@@ -187,7 +188,7 @@ def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
         return strength
     raise ValueError(
         "strength must be a number in [0, 1] or a schedule of the step count,"
-        f" got {strength!r}."
+        f" got {shown(strength)}."
     )
 
 
@@ -197,13 +198,7 @@ def strength_at(
     """The strength of one update."""
     if not callable(strength):
         return strength
-    now = strength(count)
-    if not isinstance(now, numbers.Real) and not is_real_scalar(now):
-        raise ValueError(
-            "strength is a schedule that must return one real number for a"
-            f" step, but it returned {now!r}."
-        )
-    return now
+    return number_of("strength", strength, count)
 
 
 def regularize(

@@ -7,7 +7,7 @@ module turns the users' ``reduction_axes`` and ``axis_name`` into one
 :class:`MatrixGroup` a leaf.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 import math
 import numbers
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+
+from optaxmods._checks import shown
 
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
@@ -53,6 +55,7 @@ def matrix_groups(
         mesh axis that is not there.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
+    _check_arrays(leaves)
     if not leaves:  # optax.tree.map_params gives init such a placeholder.
         return []
     axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
@@ -64,12 +67,21 @@ def matrix_groups(
             continue
         named = _leaf_axis_names(path, names_of)
         if at_update:
-            _check_bound(named)
+            check_bound(named)
         names = splitting_names(leaf, named)
         shards = math.prod(_mesh_axis_size(name) for name in names)
         axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
         groups.append(MatrixGroup(axes, names if axes else ()))
     return groups
+
+
+def _check_arrays(leaves: list[tuple[Any, Any]]) -> None:
+    for path, leaf in leaves:
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, numbers.Number):
+            raise ValueError(
+                "gradients and parameters must be trees of arrays, but"
+                f" {_label(path)} is {shown(leaf)}."
+            )
 
 
 def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
@@ -134,7 +146,7 @@ def _rule(
         if not is_entry(entry):
             at = f" at {_label(path)}" if path else ""
             raise ValueError(
-                f"{name} holds {entry!r}{at}; pass {_FORMS[name]}."
+                f"{name} holds {shown(entry)}{at}; pass {_FORMS[name]}."
             )
         by_path[_key_names(path)] = entry
         by_bare_path[_key_names(_bare(path))] = entry
@@ -221,9 +233,10 @@ def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
     return names
 
 
-def _check_bound(names: tuple[str, ...]) -> None:
+def check_bound(axis_name: str | Sequence[str] | None) -> None:
     """Raises a sentence where jax.lax.psum would fail without one."""
-    for name in names:
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name
+    for name in names or ():
         if not _is_bound(name):
             raise ValueError(
                 f"axis_name names {name!r}, which is no manual mesh axis here;"

@@ -16,19 +16,6 @@ def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
     return dtype
 
 
-def is_real_scalar(value: Any) -> bool:
-    """Whether it is an array of one real number; no boolean is one."""
-    dtype = getattr(value, "dtype", None)
-    return (
-        dtype is not None
-        and jnp.ndim(value) == 0
-        and (
-            jnp.issubdtype(dtype, jnp.floating)
-            or jnp.issubdtype(dtype, jnp.integer)
-        )
-    )
-
-
 def returned_as_came(
     updates: optax.Updates, came: optax.Updates
 ) -> optax.Updates:

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods import _gal_adjustment as adjustment
+from optaxmods import _gal_checks as checks
+from optaxmods._checks import check_transformation, shown
 from optaxmods._gal_adjustment import Theta
-from optaxmods._gradient_adjuster import GradientAdjuster, check_num_features
+from optaxmods._gradient_adjuster import GradientAdjuster
 
 
 class GalState(NamedTuple):
@@ -56,7 +58,9 @@ def gal(
 
     Args:
       adjuster: the method's settings.
-      num_features: d, the size of the features' last axis, at least 2.
+      num_features: d, the size of the features' last axis, an int of at least
+        2. ``optax.inject_hyperparams`` takes it as a static argument; there is
+        more to inject in ``optimizer``.
       optimizer: theta's; ``optax.adam(1e-3)`` by default.
         It is given the extra arguments of ``update``, such as ``value``.
         ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
@@ -69,9 +73,9 @@ def gal(
       :class:`optaxmods.GalState`.
 
     Raises:
-      ValueError: ``num_features`` below 2; at ``update``, ``adjuster_grads`` of
-        other shapes than theta's.
-      TypeError: at ``update``, arguments of neither route.
+      ValueError: ``num_features`` below 2, or another argument of no known
+        form; at ``update``, ``adjuster_grads`` of other shapes than theta's.
+      TypeError: at ``update``, arguments of neither route, or of both.
 
     Examples:
       >>> import jax
@@ -110,7 +114,15 @@ def gal(
       `Learning to Minimize the Remainder in Supervised Learning
       <https://arxiv.org/abs/2201.09193>`_, 2022
     """
-    check_num_features(num_features)
+    if not isinstance(adjuster, GradientAdjuster):
+        raise ValueError(
+            "adjuster must be a GradientAdjuster(...), the first argument of"
+            f" gal(adjuster, num_features), got {shown(adjuster)}."
+        )
+    checks.check_num_features(num_features)
+    checks.check_seed(key)
+    if optimizer is not None:
+        check_transformation("optimizer", optimizer)
     tx = optax.with_extra_args_support(
         optax.adam(1e-3) if optimizer is None else optimizer
     )
@@ -137,18 +149,15 @@ def gal(
         **extra_args,
     ):
         del params
+        checks.check_routes(
+            adjuster_grads,
+            {"features": features, "loss_fn": loss_fn, "pullback": pullback},
+        )
         if adjuster_grads is None:
-            if features is None or loss_fn is None or pullback is None:
-                raise TypeError(
-                    "GAL needs theta's gradient: pass adjuster_grads=..., the"
-                    " gradient of adjuster.loss(theta, ...) in theta, to"
-                    " tx.update; or features=..., loss_fn=... and"
-                    " pullback=jax.vjp(...)[1] of the function from params to"
-                    " features. optaxmods.flax.TrainState and"
-                    " nnx.Optimizer.update hand them on; Flax's own TrainState"
-                    " does not."
-                )
-            _, adjusted = adjuster._adjusted(
+            updates, adjuster_grads = _directly(
+                adjuster,
+                updates,
+                pullback,
                 state.gal_theta,
                 features,
                 loss_fn,
@@ -156,10 +165,6 @@ def gal(
                 example_weights,
                 key,
             )
-            (added,) = pullback(adjusted.cotangent.astype(features.dtype))
-            added = adjuster._over_shards(added)
-            adjuster_grads = adjusted.theta_gradient
-            updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
         else:
             _check_like(adjuster_grads, state.gal_theta)
         return updates, _taught(tx, state, adjuster_grads, extra_args)
@@ -194,6 +199,24 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
         found[0].gal_theta,
         is_leaf=lambda node: hasattr(node, "get_metadata"),
     )
+
+
+def _directly(
+    adjuster: GradientAdjuster,
+    updates: optax.Updates,
+    pullback: Any,
+    theta: Theta,
+    features: Any,
+    *arguments: Any,
+) -> tuple[optax.Updates, Theta]:
+    """The updates with accepted adjustments, and theta's gradient."""
+    checks.check_pullback(pullback)
+    _, adjusted = adjuster._adjusted(theta, features, *arguments)
+    pulled = pullback(adjusted.cotangent.astype(features.dtype))
+    checks.check_pulled_back(pulled)
+    added = adjuster._over_shards(pulled[0])
+    updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
+    return updates, adjusted.theta_gradient
 
 
 def _plus(update, added):

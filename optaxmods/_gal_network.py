@@ -12,8 +12,12 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, reshard
 from jax.sharding import PartitionSpec as P
 
+from optaxmods._checks import shown
+from optaxmods._gal_checks import check_key
+
 Theta = Any
 Activation = Callable[[jax.Array], jax.Array] | None
+OF_THETA = "theta must be what init or adjuster_params(opt_state) returned"
 
 
 def init(
@@ -35,6 +39,7 @@ def apply(
     key: Any = None,
 ) -> jax.Array:
     """Eq. 3, v = h(z; theta), checked for its shape."""
+    _check_theta(theta)
     if network is None:
         return _apply_stack(activation, theta, features)
     v = _functions(network)[1](theta, features, key)
@@ -46,10 +51,20 @@ def apply(
     return v
 
 
-def check(network: Any) -> None:
-    """Raises a sentence where it is no network."""
+def check(network: Any, activation: Any) -> None:
+    """Raises a sentence where it is no network, or no activation."""
+    if isinstance(network, type):
+        raise ValueError(
+            f"network must be an instance, such as {network.__name__}(), got"
+            f" {shown(network)}."
+        )
     if network is not None:
         _functions(network)
+    if activation is not None and not callable(activation):
+        raise ValueError(
+            "activation must be None or a function, such as jax.nn.relu, got"
+            f" {shown(activation)}."
+        )
 
 
 def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -68,7 +83,7 @@ def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     raise ValueError(
         "network must be a flax.linen module or a pair (init, apply) with"
         " init(key, features) -> theta and apply(theta, features) -> v, got"
-        f" {network!r}."
+        f" {shown(network)}."
     )
 
 
@@ -107,10 +122,21 @@ def _in_float32(path: Any, leaf: Any) -> jax.Array:
     return jnp.array(leaf, jnp.float32)
 
 
+def _check_theta(theta: Any) -> None:
+    """Refuses whole optimizer states, whose counts are integers."""
+    for path, leaf in jax.tree.leaves_with_path(theta):
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not jnp.issubdtype(dtype, jnp.floating):
+            kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
+            where = jax.tree_util.keystr(path)
+            raise ValueError(f"{OF_THETA}, but theta{where} is {kind}.")
+
+
 def _init_stack(
     hidden_sizes: Sequence[int], key: Any, num_features: int
 ) -> Theta:
     """Linear layers as PyTorch starts them: all in U(-1, 1) / sqrt(fan in)."""
+    check_key(key)
     sizes = (num_features, *hidden_sizes, num_features)
     theta = {}
     for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
@@ -130,8 +156,11 @@ def _init_stack(
 def _apply_stack(
     activation: Activation, theta: Theta, features: jax.Array
 ) -> jax.Array:
-    layers = [theta[f"layer_{index}"] for index in range(len(theta))]
-    num_features = layers[0]["kernel"].shape[0]
+    try:
+        layers = [theta[f"layer_{index}"] for index in range(len(theta))]
+        num_features = layers[0]["kernel"].shape[0]
+    except (TypeError, LookupError):
+        raise ValueError(f"{OF_THETA}, got {shown(theta)}.") from None
     if features.shape[-1] != num_features:
         raise ValueError(
             f"features have {features.shape[-1]} entries on their last axis,"

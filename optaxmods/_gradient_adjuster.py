@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from optaxmods import _gal_adjustment as adjustment
+from optaxmods import _gal_checks as checks
 from optaxmods import _gal_network as networks
+from optaxmods._axes import check_bound
+from optaxmods._checks import check_axis_names, check_number, check_size
 from optaxmods._gal_adjustment import Theta
 from optaxmods._gal_losses import LossFn, losses_by_gradient
 
@@ -24,6 +27,7 @@ CONVENTIONS = ("paper", "released")
 REMAINDERS = ("auto", "finite", "quadratic")
 # Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
+OF_SCHEDULE = "what a schedule returns for the step may be traced"
 # Where an adjuster's making runs through before the warning of it.
 BETWEEN = (__file__, dataclasses.__file__)
 MADE_BY_DATACLASSES = ("<string>", "__init__")
@@ -90,8 +94,10 @@ class GradientAdjuster:
         :math:`\theta` are then those of all shards.
 
     Raises:
-      ValueError: a number ``magnitude`` outside [0, 1], an unknown ``accept``,
-        ``convention`` or ``remainder``, or no network.
+      ValueError: a number ``magnitude`` outside [0, 1], a number
+        ``tentative_step`` or ``eps`` that is negative or not finite, an unknown
+        ``accept``, ``convention`` or ``remainder``, or another argument of no
+        known form.
 
     Examples:
       >>> import jax
@@ -130,7 +136,8 @@ class GradientAdjuster:
     axis_name: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        sizes = checks.checked_sizes(self.hidden_sizes)
+        object.__setattr__(self, "hidden_sizes", sizes)
         for name, known in (
             ("accept", ACCEPT),
             ("convention", CONVENTIONS),
@@ -142,9 +149,11 @@ class GradientAdjuster:
                     f"{name} must be one of {words}, got"
                     f" {getattr(self, name)!r}."
                 )
-        networks.check(self.network)
-        if isinstance(self.magnitude, numbers.Real):
-            _check_magnitude(float(self.magnitude))
+        networks.check(self.network, self.activation)
+        check_size("eps", self.eps, of_schedule=OF_SCHEDULE)
+        checks.check_step(self.tentative_step)
+        check_axis_names(self.axis_name)
+        _check_magnitude(self.magnitude)
 
     def init(self, key: jax.Array, num_features: int) -> Theta:
         """Returns theta for features of ``num_features`` entries.
@@ -154,14 +163,15 @@ class GradientAdjuster:
           num_features: d, at least 2.
 
         Raises:
-          ValueError: fewer features than 2, or a network whose parameters are
-            not all real floating-point numbers.
+          ValueError: fewer features than 2, a ``key`` that is none, or a
+            network whose parameters are not all real floating-point numbers.
         """
-        check_num_features(num_features)
+        checks.check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
+        checks.check_features(features)
         return networks.apply(self.network, self.activation, theta, features)
 
     def loss(
@@ -199,10 +209,10 @@ class GradientAdjuster:
 
         Raises:
           ValueError: losses or weights of another shape than [...]; features
-            whose last axis is not theta's; a ``tentative_step`` that is no
-            scalar.
+            that are no floats, or whose last axis is not theta's; another
+            argument of no known form, such as a negative ``tentative_step``.
         """
-        z = adjustment.upcast(features)
+        z = _upcast(features)
         batch, adjusted = self._adjusted(
             theta, z, loss_fn, tentative_step, example_weights, key
         )
@@ -232,8 +242,8 @@ class GradientAdjuster:
         :math:`\ell(z - \tilde\eta g) < \ell(z - \tilde\eta\, \partial \ell /
         \partial z)`, accepted or not.
         """
-        rule, loss_fn = self._rule(), _checked(loss_fn)
-        batch = _batch(rule, adjustment.upcast(features), example_weights)
+        rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
+        batch = _batch(rule, _upcast(features), example_weights)
         return adjustment.share_improved(
             rule,
             self._network(key),
@@ -253,14 +263,14 @@ class GradientAdjuster:
         key: Any,
     ) -> tuple[adjustment.Examples, adjustment.Adjustment]:
         """What :meth:`loss` and the direct route of ``gal`` have in common."""
-        rule = self._rule()
-        batch = _batch(rule, adjustment.upcast(features), weights)
+        rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
+        batch = _batch(rule, _upcast(features), weights)
         adjusted = adjustment.adjust(
             rule,
             self._network(key),
             theta,
             batch,
-            _checked(loss_fn),
+            loss_fn,
             self._step(tentative_step),
         )
         return batch, adjusted
@@ -270,6 +280,7 @@ class GradientAdjuster:
         return adjustment.over_shards(self._rule(), gradients)
 
     def _rule(self) -> adjustment.Rule:
+        check_bound(self.axis_name)
         return adjustment.Rule(
             self.magnitude,
             self.accept,
@@ -286,34 +297,20 @@ class GradientAdjuster:
 
     def _step(self, given: Any) -> Any:
         step = self.tentative_step if given is None else given
-        if callable(step):
-            raise ValueError(
-                "tentative_step must be a scalar, got a function: pass what a"
-                " schedule returns for the step."
-            )
-        if jnp.ndim(step):
-            raise ValueError(
-                "tentative_step must be a scalar, got an array of shape"
-                f" {jnp.shape(step)}."
-            )
+        checks.check_step(step)
         return step
 
 
-def check_num_features(num_features: int) -> None:
-    """Raises a sentence where there is no direction to learn."""
-    if num_features < 2:
-        raise ValueError(
-            f"num_features must be at least 2, got {num_features}: v/||v|| of"
-            " one number is its sign, of which theta gets no gradient. Adjust"
-            " the last hidden layer instead, with the output layer inside"
-            " loss_fn."
-        )
-
-
-def _check_magnitude(magnitude: float) -> None:
-    if not 0 <= magnitude <= 1:
-        raise ValueError(f"magnitude must be in [0, 1], got {magnitude}.")
-    if magnitude >= LARGE_MAGNITUDE:
+def _check_magnitude(magnitude: Any) -> None:
+    check_number(
+        "magnitude",
+        magnitude,
+        lambda x: 0 <= x <= 1,
+        "in [0, 1]",
+        of_schedule=OF_SCHEDULE,
+    )
+    is_known = isinstance(magnitude, numbers.Real)
+    if is_known and float(magnitude) >= LARGE_MAGNITUDE:
         warnings.warn(
             f"a magnitude of {magnitude} can make training diverge although"
             " its adjustments are accepted; the paper's are 0.001 and"
@@ -337,27 +334,13 @@ def _maker_level() -> int:
     return level
 
 
-def _checked(loss_fn: LossFn) -> LossFn:
-    def checked(z: jax.Array) -> jax.Array:
-        losses = loss_fn(z)
-        if getattr(losses, "shape", None) != z.shape[:-1]:
-            got = jax.tree.map(jnp.shape, losses)
-            raise ValueError(
-                "loss_fn must return one loss for each example, shape"
-                f" {z.shape[:-1]} for features of shape {z.shape}, but it"
-                f" returned shape {got}; take no mean in it."
-            )
-        return losses
-
-    return checked
+def _upcast(features: Any) -> jax.Array:
+    checks.check_features(features)
+    return adjustment.upcast(features)
 
 
 def _batch(
     rule: adjustment.Rule, z: jax.Array, weights: jax.Array | None
 ) -> adjustment.Examples:
-    if weights is not None and jnp.shape(weights) != z.shape[:-1]:
-        raise ValueError(
-            f"example_weights must have the shape {z.shape[:-1]} of the"
-            f" losses, got {jnp.shape(weights)}."
-        )
+    checks.check_weights(weights, z)
     return adjustment.examples(rule, z, weights)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods import _lga_status as status
+from optaxmods._checks import check_transformation
 from optaxmods._dtypes import returned_as_came, steps_like, wide_dtype
 from optaxmods._lga_status import LgaState, Rule
 
@@ -223,6 +224,7 @@ def with_lga(
       >>> from optaxmods import with_lga
       >>> solver = with_lga(optax.sgd(1e-4), 1e-8, status_every=937)
     """
+    check_transformation("inner", inner)
     rule = status.checked(
         Rule(
             gamma=gamma,

@@ -13,7 +13,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._dtypes import is_real_scalar
+from optaxmods._axes import check_bound
+from optaxmods._checks import (
+    check_axis_names,
+    check_flag,
+    check_number,
+    check_size,
+    number_of,
+    shown,
+)
 
 UPPER_BOUNDS = ("first_window", "first_value", None)
 LOWER_BOUNDS = ("ema", "average", "momentum")
@@ -74,52 +82,35 @@ def checked(rule: Rule) -> Rule:
     if not isinstance(every, numbers.Integral) or isinstance(every, bool):
         raise ValueError(
             "status_every must be an int, the number of steps in a status"
-            f" window, got {every!r}; with optax.inject_hyperparams name it in"
-            " static_args."
+            f" window, got {shown(every)}; with optax.inject_hyperparams name"
+            " it in static_args."
         )
     if every < 1:
         raise ValueError(f"status_every must be at least 1, got {every}.")
-    _check_number("gamma", rule.gamma, _is_finite_size, "finite and at least 0")
-    _check_number("eps", rule.eps, _is_finite_size, "finite and at least 0")
-    _check_number("xi", rule.xi, lambda x: x > 0, "greater than 0")
+    check_size("gamma", rule.gamma, or_schedule=True)
+    check_size("eps", rule.eps)
+    check_number("xi", rule.xi, lambda x: x > 0, "greater than 0")
     # Above 11 the first weight, log(log_base) / log(11), would exceed 1.
-    _check_number(
-        "log_base", rule.log_base, lambda x: 1 < x <= 11, "in (1, 11]"
-    )
-    _check_number(
+    check_number("log_base", rule.log_base, lambda x: 1 < x <= 11, "in (1, 11]")
+    check_number(
         "decay_factor", rule.decay_factor, lambda x: 0 < x <= 1, "in (0, 1]"
     )
-    _check_number(
-        "gamma_min", rule.gamma_min, _is_finite_size, "finite and at least 0"
-    )
+    check_size("gamma_min", rule.gamma_min)
     _check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
     _check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
     if isinstance(rule.lower_bound, str) or rule.lower_bound is None:
         _check_word("lower_bound", rule.lower_bound, LOWER_BOUNDS, "a number")
     else:
-        _check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
+        check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
+    check_flag("push_zero_gradients", rule.push_zero_gradients)
+    check_axis_names(rule.axis_name)
     return rule._replace(status_every=int(every))
-
-
-def _is_finite_size(number: float) -> bool:
-    return math.isfinite(number) and number >= 0
-
-
-def _check_number(name: str, value: Any, is_good: Any, range_: str) -> None:
-    if isinstance(value, numbers.Real):
-        if not is_good(float(value)):
-            raise ValueError(f"{name} must be {range_}, got {value}.")
-        return
-    is_schedule = name == "gamma" and callable(value)
-    if not is_schedule and not is_real_scalar(value):
-        schedule = " or a schedule" if name == "gamma" else ""
-        raise ValueError(f"{name} must be a number{schedule}, got {value!r}.")
 
 
 def _check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
     if not (value is None or isinstance(value, str)) or value not in known:
         words = ", ".join(map(repr, known)) + (other and f" or {other}")
-        raise ValueError(f"{name} must be one of {words}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {words}, got {shown(value)}.")
 
 
 def initial(rule: Rule) -> LgaState:
@@ -157,7 +148,9 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
     try:
         shape, dtype = jnp.shape(value), jnp.result_type(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"value must be the loss, got {value!r}.") from error
+        raise ValueError(
+            f"value must be the loss, got {shown(value)}."
+        ) from error
     is_real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(
         dtype, jnp.integer
     )
@@ -166,13 +159,16 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
             "value must be the loss, one real number of shape (), got shape"
             f" {shape} and dtype {dtype}; take the mean of a batch of losses."
         )
+    check_bound(axis_name)
     loss = jnp.asarray(value).astype(jnp.float32)
     return jax.lax.pmean(loss, axis_name) if axis_name else loss
 
 
 def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     """Returns what a step with this loss reads."""
-    gamma = rule.gamma(state.lga_count) if callable(rule.gamma) else rule.gamma
+    gamma = rule.gamma
+    if callable(gamma):
+        gamma = number_of("gamma", gamma, state.lga_count)
     gamma = jnp.maximum(
         jnp.asarray(gamma, jnp.float32) * state.lga_multiplier,
         jnp.asarray(rule.gamma_min, jnp.float32),

@@ -6,6 +6,8 @@ import numbers
 import jax
 import jax.numpy as jnp
 
+from optaxmods._checks import is_boolean, shown
+
 # A period in steps, or a predicate of the number of updates done.
 Restart = int | Callable[[jax.Array], jax.typing.ArrayLike]
 
@@ -28,7 +30,7 @@ def check_restart(restart: Restart | None) -> None:
         return
     raise ValueError(
         "restart must be a period of at least 1 step, an int, or a predicate"
-        f" of the number of updates done, got {restart!r}."
+        f" of the number of updates done, got {shown(restart)}."
     )
 
 
@@ -39,9 +41,10 @@ def is_due(restart: Restart, count: jax.typing.ArrayLike) -> jax.Array:
         return count % restart == 0
     due = restart(count)
     # Of another shape it would restart some entries, and change the state's.
-    if due is None or jnp.shape(due) != ():
+    # A number is most likely that of a schedule.
+    if not is_boolean(due) or jnp.shape(due) != ():
         raise ValueError(
             "restart is a predicate that must return one boolean, but it"
-            f" returned {due!r}."
+            f" returned {shown(due)}."
         )
     return jnp.asarray(due)

@@ -15,6 +15,7 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
+from optaxmods._checks import check_moments
 from optaxmods._dtypes import returned_as_came, returning_as_came
 from optaxmods._moments import update_moment, zero_moments
 from optaxmods._restart import Restart, check_restart, is_due
@@ -59,7 +60,8 @@ def scale_by_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: a ``restart`` below 1 or of no known form.
+      ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
+        another argument out of its range or of no known form.
 
     Examples:
       >>> import optax
@@ -106,8 +108,7 @@ def scale_by_agr_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr`; a ``restart`` below 1 or of no
-        known form.
+      ValueError: as :func:`optaxmods.agr` and :func:`scale_by_adan`.
 
     Examples:
       >>> import optax
@@ -144,6 +145,7 @@ def adan_moments(
     axis_name: AxisNames,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 1; updates as wide as their moments."""
+    check_moments(eps, eps_root, b1=b1, b2=b2, b3=b3)
     strength = check_strength(strength)
     check_restart(restart)
     check_axes(reduction_axes, axis_name)

@@ -1,11 +1,18 @@
 """What Flax needs to pass on: a ``TrainState`` whose optimizer reads more."""
 
 from collections.abc import Mapping
+import dataclasses
 import functools
 from typing import Any, Self
 
 from flax.training import train_state
 import optax
+
+from optaxmods._checks import check_transformation
+
+# Of tx.update, beside the extra arguments.
+HANDED_ON = ("updates", "state", "params")
+SET_BY_THE_STEP = {"step", "params", "opt_state"}
 
 
 class TrainState(train_state.TrainState):
@@ -41,6 +48,18 @@ class TrainState(train_state.TrainState):
       1 [0.0667 0.0667 0.0667]
     """
 
+    @classmethod
+    def create(
+        cls, *, apply_fn: Any, params: Any, tx: Any, **kwargs: Any
+    ) -> Self:
+        """Returns the state before the first step; arguments are Flax's.
+
+        Raises:
+          ValueError: ``tx`` is no transformation.
+        """
+        check_transformation("tx", tx)
+        return super().create(apply_fn=apply_fn, params=params, tx=tx, **kwargs)
+
     def apply_gradients(
         self,
         *,
@@ -57,13 +76,13 @@ class TrainState(train_state.TrainState):
           **kwargs: fields to replace, such as ``batch_stats``.
 
         Raises:
-          TypeError: ``extra_args`` is no mapping from names.
+          TypeError: ``extra_args`` is no mapping from names of further
+            arguments; another keyword is no field that can be replaced.
         """
-        if extra_args is not None and not isinstance(extra_args, Mapping):
-            raise TypeError(
-                "extra_args must be a dictionary of tx.update's arguments, such"
-                f" as {{'value': loss}}, got {type(extra_args).__name__}."
-            )
+        if grads is None:
+            raise TypeError("grads must be the gradients of params, got None.")
+        _check_extra(extra_args)
+        self._check_fields(kwargs)
         extra = dict(extra_args or {})
         update = self.tx.update
         if isinstance(self.tx, optax.GradientTransformation):
@@ -77,3 +96,32 @@ class TrainState(train_state.TrainState):
             grads=grads, **kwargs
         )
         return state.replace(tx=kwargs.get("tx", self.tx))
+
+    def _check_fields(self, given: Mapping[str, Any]) -> None:
+        fields = {field.name for field in dataclasses.fields(self)}
+        for name in given:
+            if name not in fields - SET_BY_THE_STEP:
+                raise TypeError(
+                    f"apply_gradients cannot set {name!r}, which is"
+                    f" {'set by the step' if name in fields else 'no field'}:"
+                    " keywords are fields of the state to replace, and"
+                    " tx.update's arguments go into extra_args={...}."
+                )
+
+
+def _check_extra(extra_args: Any) -> None:
+    if extra_args is None:
+        return
+    is_mapping = isinstance(extra_args, Mapping)
+    if not is_mapping or not all(isinstance(name, str) for name in extra_args):
+        what = "other keys" if is_mapping else type(extra_args).__name__
+        raise TypeError(
+            "extra_args must be a dictionary of tx.update's arguments, such"
+            f" as {{'value': loss}}, got {what}."
+        )
+    for name in HANDED_ON:
+        if name in extra_args:
+            raise TypeError(
+                f"extra_args must not hold {name!r}: apply_gradients gives"
+                " tx.update the gradients, its state and the parameters itself."
+            )

@@ -57,6 +57,19 @@ def test_every_verdict(verdict):
     assert verdict_of(result, method) == verdict
 
 
+def test_the_words_are_explained_on_the_screen():
+    assert set(verdicts.SHORT) == set(verdicts.WORDS)
+    for ours, control in (BETTER, WORSE), (SPREAD, BETTER), (WORSE, SPREAD):
+        result = result_of(
+            {"plain": PLAIN, "claimed": ours, "control": control}
+        )
+        used = {row.verdict for row in verdicts.rows(STUDY, result)}
+        legend = verdicts.legend(STUDY, result)
+        for word in verdicts.WORDS:
+            assert (f"{word} = " in legend) == (word in used)
+    assert verdicts.legend(STUDY, result_of({"plain": PLAIN})) == ""
+
+
 def test_the_direction_flips_where_smaller_is_better():
     loss = ONE._replace(metrics=[Metric("score", "loss", False)])
     result = result_of({"plain": PLAIN, "claimed": BETTER, "control": WORSE})

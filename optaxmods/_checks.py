@@ -1,0 +1,137 @@
+"""What the library says to bad arguments: one sentence, before any tracing.
+
+Of arrays only shape and dtype are looked at, so that traced ones pass.
+"""
+
+from collections.abc import Callable
+import math
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+INJECTED = "a schedule of it goes through optax.inject_hyperparams"
+
+
+def shown(value: Any) -> str:
+    """A bad argument in few words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
+        return f"an array of shape {value.shape}"
+    words = repr(value)
+    is_short = len(words) <= 60 and "\n" not in words and " at 0x" not in words
+    if is_short:
+        return words
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def is_real_scalar(value: Any) -> bool:
+    """Whether it is an array of one real number; no boolean is one."""
+    dtype = getattr(value, "dtype", None)
+    return (
+        dtype is not None
+        and jnp.ndim(value) == 0
+        and (
+            jnp.issubdtype(dtype, jnp.floating)
+            or jnp.issubdtype(dtype, jnp.integer)
+        )
+    )
+
+
+def is_boolean(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, bool) or dtype == jnp.bool_
+
+
+def is_finite_size(number: float) -> bool:
+    return math.isfinite(number) and number >= 0
+
+
+def check_number(
+    name: str,
+    value: Any,
+    is_good: Callable[[float], bool] = math.isfinite,
+    range_: str = "finite",
+    *,
+    or_schedule: bool = False,
+    of_schedule: str = INJECTED,
+) -> None:
+    """Refuses what is no real number, and Python numbers out of range."""
+    if isinstance(value, numbers.Real):
+        if not is_good(float(value)):
+            raise ValueError(f"{name} must be {range_}, got {value}.")
+        return
+    if is_real_scalar(value) or (or_schedule and callable(value)):
+        return
+    kind = "a number or a schedule" if or_schedule else "a number"
+    fix = f"; {of_schedule}" if callable(value) else ""
+    raise ValueError(f"{name} must be {kind}, got {shown(value)}{fix}.")
+
+
+def check_size(name: str, value: Any, **options: Any) -> None:
+    check_number(
+        name, value, is_finite_size, "finite and at least 0", **options
+    )
+
+
+def check_rates(**rates: Any) -> None:
+    """Of what optax scales by: numbers or schedules."""
+    for name, rate in rates.items():
+        check_number(name, rate, or_schedule=True)
+
+
+def check_moments(eps: Any, eps_root: Any, **decay_rates: Any) -> None:
+    """Decay rates are below 1: bias corrections divide by 1 - b^t."""
+    for name, rate in decay_rates.items():
+        check_number(name, rate, lambda b: 0 <= b < 1, "in [0, 1)")
+    check_size("eps", eps)
+    check_size("eps_root", eps_root)
+
+
+def check_flag(name: str, value: Any) -> None:
+    # A string such as "False" would be true.
+    if not is_boolean(value):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+
+
+def check_mask(mask: Any) -> None:
+    """Refuses a leaf that is no boolean; the leaves of a tree go unseen."""
+    is_leaf = jax.tree_util.all_leaves([mask])
+    if is_leaf and not callable(mask) and not is_boolean(mask):
+        raise ValueError(
+            "mask must be a tree of booleans or a callable of the parameters"
+            f" that returns one, got {shown(mask)}."
+        )
+
+
+def check_transformation(name: str, value: Any) -> None:
+    has = (callable(getattr(value, each, None)) for each in ("init", "update"))
+    if isinstance(value, type) or not all(has):
+        raise ValueError(
+            f"{name} must be an optax transformation, such as optax.sgd(0.1),"
+            f" got {shown(value)}."
+        )
+
+
+def check_axis_names(axis_name: Any) -> None:
+    """Refuses what names no mesh axes, such as the number of one."""
+    names = axis_name if isinstance(axis_name, (tuple, list)) else [axis_name]
+    if axis_name is not None and not all(isinstance(n, str) for n in names):
+        raise ValueError(
+            "axis_name must be the name of a mesh axis or a tuple of names, got"
+            f" {shown(axis_name)}."
+        )
+
+
+def number_of(name: str, schedule: Callable[..., Any], count: Any) -> Any:
+    """What a schedule returns for a step, if it is one real number."""
+    now = schedule(count)
+    if not isinstance(now, numbers.Real) and not is_real_scalar(now):
+        raise ValueError(
+            f"{name} is a schedule that must return one real number for a"
+            f" step, but it returned {shown(now)}."
+        )
+    return now

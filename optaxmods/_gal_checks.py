@@ -1,0 +1,179 @@
+"""What GAL says to bad arguments: one sentence, before any tracing."""
+
+from collections.abc import Mapping
+import numbers
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optaxmods._checks import check_size, is_real_scalar, shown
+from optaxmods._gal_losses import LossFn
+
+
+def checked_sizes(hidden_sizes: Any) -> tuple[int, ...]:
+    """The widths of hidden layers as a tuple."""
+    try:
+        sizes = tuple(hidden_sizes)
+        if any(isinstance(size, bool) for size in sizes):
+            raise TypeError
+        sizes = tuple(map(operator.index, sizes))
+    except TypeError:
+        sizes = (0,)
+    if min(sizes, default=1) < 1:
+        raise ValueError(
+            "hidden_sizes must be a sequence of ints of at least 1, such as"
+            f" (16,) for one hidden layer, got {shown(hidden_sizes)}."
+        )
+    return sizes
+
+
+def check_num_features(num_features: Any) -> None:
+    """Raises a sentence where there is no direction to learn."""
+    is_int = isinstance(num_features, numbers.Integral)
+    if not is_int or isinstance(num_features, bool):
+        raise ValueError(
+            "num_features must be an int, the size of the features' last axis,"
+            f" got {shown(num_features)}; with optax.inject_hyperparams name it"
+            " in static_args."
+        )
+    if num_features < 2:
+        raise ValueError(
+            f"num_features must be at least 2, got {num_features}: v/||v|| of"
+            " one number is its sign, of which theta gets no gradient. Adjust"
+            " the last hidden layer instead, with the output layer inside"
+            " loss_fn."
+        )
+
+
+def check_key(key: Any) -> None:
+    """Refuses what draws no theta: neither a new key nor one of uint32."""
+    if not _is_key(key):
+        raise ValueError(
+            "key must be a key of jax.random, such as jax.random.key(0), got"
+            f" {shown(key)}."
+        )
+
+
+def check_seed(key: Any) -> None:
+    """Like :func:`check_key`, but an int is one, too."""
+    is_int = isinstance(key, int) and not isinstance(key, bool)
+    # What optax.inject_hyperparams makes of an int.
+    dtype = getattr(key, "dtype", type(key))
+    is_one = is_real_scalar(key) and jnp.issubdtype(dtype, jnp.integer)
+    if not (is_int or is_one or _is_key(key)):
+        raise ValueError(
+            f"key must be an int or a key of jax.random, got {shown(key)}."
+        )
+
+
+def _is_key(key: Any) -> bool:
+    dtype = getattr(key, "dtype", None)
+    if dtype is None:
+        return False
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return key.ndim == 0
+    return dtype == jnp.uint32 and key.ndim == 1
+
+
+def check_step(tentative_step: Any) -> None:
+    check_size(
+        "tentative_step",
+        tentative_step,
+        of_schedule="pass adjuster.loss what a schedule returns for the step",
+    )
+
+
+def check_features(features: Any) -> None:
+    """Refuses what the network could not take as numbers."""
+    dtype = getattr(features, "dtype", None)
+    if dtype is None or not features.ndim:
+        raise ValueError(
+            "features must be an array of shape [..., d], got"
+            f" {shown(features)}; the order is theta, features, loss_fn."
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            "features must be real floating-point numbers, whose gradient is"
+            f" adjusted, got an array of {dtype}; integers pass as"
+            " features.astype(jnp.float32)."
+        )
+
+
+def check_weights(weights: Any, features: jax.Array) -> None:
+    shape = features.shape[:-1]
+    if weights is not None and getattr(weights, "shape", None) != shape:
+        is_array = hasattr(weights, "shape")
+        got = weights.shape if is_array else shown(weights)
+        raise ValueError(
+            f"example_weights must be an array of the shape {shape} of the"
+            f" losses, got {got}."
+        )
+
+
+def checked_losses(loss_fn: Any) -> LossFn:
+    """``loss_fn``, whose losses are checked."""
+    if not callable(loss_fn):
+        raise ValueError(
+            "loss_fn must be a function from features to losses, got"
+            f" {shown(loss_fn)}; pass the function itself."
+        )
+
+    def checked(z: jax.Array) -> jax.Array:
+        losses: Any = loss_fn(z)
+        if getattr(losses, "shape", None) != z.shape[:-1]:
+            got = jax.tree.map(jnp.shape, losses)
+            raise ValueError(
+                "loss_fn must return one loss for each example, shape"
+                f" {z.shape[:-1]} for features of shape {z.shape}, but it"
+                f" returned shape {got}; take no mean in it."
+            )
+        if not jnp.issubdtype(losses.dtype, jnp.floating):
+            raise ValueError(
+                "loss_fn must return real floating-point numbers, which have a"
+                f" gradient, but it returned {losses.dtype}."
+            )
+        return losses
+
+    return checked
+
+
+def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
+    """Refuses the arguments of no route, and those of both."""
+    given = [name for name, value in direct.items() if value is not None]
+    if adjuster_grads is None and len(given) < len(direct):
+        raise TypeError(
+            "GAL needs theta's gradient: pass adjuster_grads=..., the"
+            " gradient of adjuster.loss(theta, ...) in theta, to"
+            " tx.update; or features=..., loss_fn=... and"
+            " pullback=jax.vjp(...)[1] of the function from params to"
+            " features. optaxmods.flax.TrainState and"
+            " nnx.Optimizer.update hand them on; Flax's own TrainState"
+            " does not."
+        )
+    if adjuster_grads is not None and given:
+        raise TypeError(
+            "GAL was given adjuster_grads, of adjuster.loss, together with"
+            f" {', '.join(given)}, of the direct route: leave out"
+            f" {'them' if given[1:] else given[0]}, or adjuster_grads if the"
+            " gradients are plain."
+        )
+
+
+def check_pullback(pullback: Any) -> None:
+    if not callable(pullback):
+        raise ValueError(
+            "pullback must be a function, jax.vjp(...)[1] of the function from"
+            f" params to features, got {shown(pullback)}."
+        )
+
+
+def check_pulled_back(cotangents: Any) -> None:
+    is_sequence = isinstance(cotangents, (tuple, list))
+    if not is_sequence or len(cotangents) != 1:
+        what = f"{len(cotangents)}" if is_sequence else shown(cotangents)
+        raise ValueError(
+            "pullback must be that of a function of params alone, which returns"
+            f" one cotangent in a tuple, but it returned {what}."
+        )
