@@ -25,10 +25,10 @@ WORDS = {
 }
 # For the screen.
 SHORT = {
-    "reproduced": "better than the baseline, Holm p < 0.05, as the paper claims",
-    "better": "better, Holm p < 0.05, which the paper does not claim",
-    "harmful": "worse, Holm p < 0.05",
-    NOTHING: "Holm p of 0.05 or more",
+    "reproduced": "better than the baseline, p < 0.05, as the paper claims",
+    "better": "better, p < 0.05, which the paper does not claim",
+    "harmful": "worse, p < 0.05",
+    NOTHING: "p of 0.05 or more",
 }
 
 Result = Mapping[str, Any]  # What ``report.collect`` returns.

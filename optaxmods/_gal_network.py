@@ -39,7 +39,6 @@ def apply(
     key: Any = None,
 ) -> jax.Array:
     """Eq. 3, v = h(z; theta), checked for its shape."""
-    _check_theta(theta)
     if network is None:
         return _apply_stack(activation, theta, features)
     v = _functions(network)[1](theta, features, key)
@@ -65,6 +64,28 @@ def check(network: Any, activation: Any) -> None:
             "activation must be None or a function, such as jax.nn.relu, got"
             f" {shown(activation)}."
         )
+
+
+def check_theta(network: Any, theta: Theta) -> None:
+    """Refuses whole optimizer states, whose counts are integers, and others."""
+    for path, leaf in jax.tree.leaves_with_path(theta):
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not jnp.issubdtype(dtype, jnp.floating):
+            kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
+            where = jax.tree_util.keystr(path)
+            raise ValueError(f"{OF_THETA}, but theta{where} is {kind}.")
+    if network is not None:
+        return
+    try:
+        is_stack = all("kernel" in layer for layer in _layers(theta))
+    except (TypeError, LookupError):
+        is_stack = False
+    if not is_stack or not len(theta):
+        raise ValueError(f"{OF_THETA}, got {shown(theta)}.")
+
+
+def _layers(theta: Theta) -> list[Any]:
+    return [theta[f"layer_{index}"] for index in range(len(theta))]
 
 
 def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -122,16 +143,6 @@ def _in_float32(path: Any, leaf: Any) -> jax.Array:
     return jnp.array(leaf, jnp.float32)
 
 
-def _check_theta(theta: Any) -> None:
-    """Refuses whole optimizer states, whose counts are integers."""
-    for path, leaf in jax.tree.leaves_with_path(theta):
-        dtype = getattr(leaf, "dtype", type(leaf))
-        if not jnp.issubdtype(dtype, jnp.floating):
-            kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
-            where = jax.tree_util.keystr(path)
-            raise ValueError(f"{OF_THETA}, but theta{where} is {kind}.")
-
-
 def _init_stack(
     hidden_sizes: Sequence[int], key: Any, num_features: int
 ) -> Theta:
@@ -156,11 +167,8 @@ def _init_stack(
 def _apply_stack(
     activation: Activation, theta: Theta, features: jax.Array
 ) -> jax.Array:
-    try:
-        layers = [theta[f"layer_{index}"] for index in range(len(theta))]
-        num_features = layers[0]["kernel"].shape[0]
-    except (TypeError, LookupError):
-        raise ValueError(f"{OF_THETA}, got {shown(theta)}.") from None
+    layers = _layers(theta)
+    num_features = layers[0]["kernel"].shape[0]
     if features.shape[-1] != num_features:
         raise ValueError(
             f"features have {features.shape[-1]} entries on their last axis,"

@@ -172,6 +172,7 @@ class GradientAdjuster:
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
         checks.check_features(features)
+        networks.check_theta(self.network, theta)
         return networks.apply(self.network, self.activation, theta, features)
 
     def loss(
@@ -244,6 +245,7 @@ class GradientAdjuster:
         """
         rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
         batch = _batch(rule, _upcast(features), example_weights)
+        networks.check_theta(self.network, theta)
         return adjustment.share_improved(
             rule,
             self._network(key),
@@ -265,6 +267,7 @@ class GradientAdjuster:
         """What :meth:`loss` and the direct route of ``gal`` have in common."""
         rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
         batch = _batch(rule, _upcast(features), weights)
+        networks.check_theta(self.network, theta)
         adjusted = adjustment.adjust(
             rule,
             self._network(key),

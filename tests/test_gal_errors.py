@@ -1,13 +1,18 @@
 """What GAL says to bad input."""
 
 import dataclasses
+import functools
+import math
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
-from optaxmods import GradientAdjuster, gal
+from optaxmods import GradientAdjuster, adjuster_params, gal
 
 D = 4
 FEATURES = jnp.ones((6, D))
@@ -15,6 +20,10 @@ FEATURES = jnp.ones((6, D))
 
 def loss_fn(z):
     return jnp.sum(z**2, axis=-1)
+
+
+def schedule(step):
+    return 0.1
 
 
 def init(key, z):
@@ -35,6 +44,26 @@ def apply(theta, z):
         ({"remainder": "cubic"}, "remainder must be one of 'auto'"),
         ({"network": "MLP"}, "network must be a flax.linen module or a pair"),
         ({"network": (init,)}, "network must be a flax.linen module"),
+        ({"network": nn.Dense}, r"network must be an instance.* Dense\(\)"),
+        ({"activation": "relu"}, "activation must be None or a function"),
+        ({"hidden_sizes": 16}, r"hidden_sizes must be .* \(16,\) for one"),
+        ({"hidden_sizes": None}, "hidden_sizes must be a sequence of ints"),
+        ({"hidden_sizes": "16"}, "hidden_sizes must be a sequence of ints"),
+        ({"hidden_sizes": (8, 0)}, r"ints of at least 1.* got \(8, 0\)"),
+        ({"hidden_sizes": (-8,)}, "hidden_sizes must be .* of at least 1"),
+        ({"hidden_sizes": (8.0,)}, "hidden_sizes must be a sequence of ints"),
+        ({"hidden_sizes": (True,)}, "hidden_sizes must be a sequence of ints"),
+        ({"magnitude": "0.1"}, "magnitude must be a number, got '0.1'"),
+        ({"magnitude": None}, "magnitude must be a number, got None"),
+        ({"magnitude": schedule}, "magnitude must be a number.* schedule"),
+        ({"magnitude": FEATURES}, "magnitude must be a number, got an array"),
+        ({"tentative_step": -1.0}, "tentative_step must be finite and at"),
+        ({"tentative_step": math.nan}, "tentative_step must be finite and"),
+        ({"tentative_step": None}, "tentative_step must be a number"),
+        ({"tentative_step": schedule}, "tentative_step .* what a schedule"),
+        ({"eps": -1e-12}, "eps must be finite and at least 0"),
+        ({"eps": schedule}, "eps must be a number"),
+        ({"axis_name": 0}, "axis_name must be the name of a mesh axis"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -69,6 +98,172 @@ def test_using_an_adjuster_of_large_magnitude_warns_no_more():
         adjuster = GradientAdjuster((4,), 0.5)
     theta = gal(adjuster, D).init(None).gal_theta  # A warning is an error.
     adjuster.loss(theta, FEATURES, loss_fn)
+
+
+ADJUSTER = GradientAdjuster((4,))
+THETA = {
+    "layer_0": {"kernel": jnp.ones((D, 4)), "bias": jnp.ones(4)},
+    "layer_1": {"kernel": jnp.ones((4, D)), "bias": jnp.ones(D)},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((D, ADJUSTER), "adjuster must be a GradientAdjuster.* got 4"),
+        ((GradientAdjuster, D), "adjuster must be .* got the class Gradient"),
+        ((ADJUSTER, "4"), "num_features must be an int"),
+        ((ADJUSTER, 4.0), "num_features must be an int.*got 4.0"),
+        ((ADJUSTER, True), "num_features must be an int"),
+        ((ADJUSTER, None), "num_features must be an int"),
+        ((ADJUSTER, jnp.int32(4)), "num_features .* static_args"),
+        ((ADJUSTER, D, 1e-3), "optimizer must be an optax transformation"),
+        ((ADJUSTER, D, optax.adam), "optimizer must be .* got a function"),
+        ((ADJUSTER, D, None, "a"), "key must be an int or a key of jax.ra"),
+        ((ADJUSTER, D, None, None), "key must be an int or a key"),
+        ((ADJUSTER, D, None, 1.5), "key must be an int or a key"),
+        ((ADJUSTER, D, None, True), "key must be an int or a key"),
+        ((ADJUSTER, D, None, jnp.ones(2)), "key must be .* got an array"),
+    ],
+)
+def test_bad_arguments_of_the_transformation(arguments, message):
+    first, more = arguments[:2], arguments[2:]
+    named = zip(("optimizer", "key"), more, strict=False)
+    with pytest.raises(ValueError, match=message):
+        gal(*first, **dict(named))
+
+
+@pytest.mark.parametrize("key", [0, None, "a", jnp.ones(2)])
+def test_a_key_that_is_none(key):
+    with pytest.raises(ValueError, match="key must be a key of"):
+        ADJUSTER.init(key, D)
+
+
+OPT_STATE = gal(ADJUSTER, D).init(None)
+
+
+# To the step's methods that take each argument.
+WRONG = [
+    ("theta", None, "theta must be what init .* returned, got None"),
+    ("theta", FEATURES, "theta must be what init or adjuster_params"),
+    ("theta", {}, "theta must be what init or adjuster_params"),
+    ("theta", OPT_STATE, r"opt_state\) returned, but .*count is int32"),
+    ("theta", {"layer_0": "a"}, r"but theta\['layer_0'\] is 'a'"),
+    ("features", THETA, "features must be an array .* got a dict"),
+    ("features", None, "features must be an array .* got None"),
+    ("features", [[1.0] * D], "features must be an array"),
+    ("features", 1.0, "features must be an array .* got 1.0"),
+    ("features", jnp.float32(1), "features must be an array of shape"),
+    ("features", jnp.ones((6, D), int), "floating.* array of int32"),
+    ("features", FEATURES > 0, "features must be real floating"),
+    ("features", FEATURES * 1j, "features must be real floating"),
+    ("loss_fn", loss_fn(FEATURES), "loss_fn must be a function"),
+    ("loss_fn", None, "loss_fn must be a function .* got None"),
+    ("loss_fn", lambda z: z[:, 0] > 0, "loss_fn must return real float"),
+    ("tentative_step", -1.0, "tentative_step must be finite and at"),
+    ("tentative_step", np.float32("nan"), "tentative_step must be fin"),
+    ("tentative_step", "a", "tentative_step must be a number"),
+    ("tentative_step", FEATURES, "tentative_step .* got an array"),
+    ("example_weights", [1.0] * 6, "example_weights must be an array"),
+    ("example_weights", 1.0, "example_weights must be an array"),
+]
+TAKERS = {
+    "theta": ("loss", "compare", "apply"),
+    "features": ("loss", "compare", "apply", "update"),
+}
+OTHERS = ("loss", "compare", "update")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value", "message"),
+    [
+        (method, name, value, message)
+        for name, value, message in WRONG
+        for method in TAKERS.get(name, OTHERS)
+        # To update, None is an argument that was left out.
+        if method != "update" or value is not None
+    ],
+)
+def test_bad_arguments_of_a_step(method, name, value, message):
+    step = {
+        "loss": ADJUSTER.loss,
+        "compare": ADJUSTER.compare,
+        "apply": lambda theta, features, loss_fn: ADJUSTER.apply(
+            theta, features
+        ),
+        "update": lambda theta, **arguments: gal(ADJUSTER, D).update(
+            FEATURES, OPT_STATE, pullback=lambda dz: (dz,), **arguments
+        ),
+    }[method]
+    given = {"theta": THETA, "features": FEATURES, "loss_fn": loss_fn}
+    with pytest.raises(ValueError, match=message):
+        step(**{**given, name: value})
+
+
+@pytest.mark.parametrize(
+    ("pullback", "message"),
+    [
+        ((FEATURES, lambda dz: (dz,)), r"jax.vjp\(...\)\[1\] .* a tuple"),
+        (3, "pullback must be a function"),
+        (lambda dz: dz, "returns one cotangent in a tuple"),
+        (lambda dz: (dz, dz), "function of params alone.* returned 2"),
+        (lambda dz: None, "function of params alone.* returned None"),
+    ],
+)
+def test_a_pullback_that_is_none(pullback, message):
+    tx = gal(ADJUSTER, D)
+    arguments = {"features": FEATURES, "loss_fn": loss_fn}
+    with pytest.raises(ValueError, match=message):
+        tx.update(FEATURES, OPT_STATE, pullback=pullback, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"features": FEATURES}, "features, .* leave out features, or adj"),
+        ({"loss_fn": loss_fn}, "loss_fn, .* leave out loss_fn, or adjuster"),
+        ({"pullback": lambda dz: (dz,)}, "pullback, .* leave out pullback"),
+        (
+            {"features": FEATURES, "loss_fn": loss_fn},
+            "features, loss_fn, .* leave out them, or adjuster_grads",
+        ),
+    ],
+)
+def test_arguments_of_both_routes(given, named):
+    tx = gal(ADJUSTER, D)
+    with pytest.raises(TypeError, match=f"adjuster_grads, .* with {named}"):
+        tx.update(FEATURES, OPT_STATE, adjuster_grads=THETA, **given)
+
+
+@pytest.mark.parametrize("axis_name", ["data", ("data",)])
+def test_an_axis_that_is_not_there(axis_name):
+    adjuster = GradientAdjuster((4,), axis_name=axis_name)
+    with pytest.raises(ValueError, match="'data', which is no manual mesh"):
+        adjuster.loss(THETA, FEATURES, loss_fn)
+
+
+def test_numbers_may_be_traced_and_of_numpy():
+    def loss(magnitude, tentative_step, eps):
+        adjuster = GradientAdjuster(
+            np.array([4]), magnitude, tentative_step, eps=eps
+        )
+        return adjuster.loss(THETA, FEATURES, loss_fn)[0]
+
+    numbers = [np.float32(0.01), np.float32(0.1), np.float32(1e-6)]
+    want = loss(*numbers)
+    assert loss(*map(jnp.asarray, numbers)) == want
+    assert jax.eval_shape(loss, *numbers).shape == want.shape
+
+
+def test_injecting():
+    inject = optax.inject_hyperparams
+    tx = inject(gal, static_args="num_features")(ADJUSTER, D)
+    state = tx.init(THETA)
+    update = functools.partial(jax.eval_shape, tx.update)
+    _, after = update(THETA, state, adjuster_grads=adjuster_params(state))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    with pytest.raises(ValueError, match="it in static_args"):
+        jax.eval_shape(inject(gal)(ADJUSTER, D).init, THETA)
 
 
 def test_errors_of_shape():

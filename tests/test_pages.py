@@ -259,3 +259,14 @@ def test_the_terminal_gets_the_table(capsys):
     assert line.startswith("score, %: claimed not run")
     assert max(map(len, printed.splitlines())) <= 80
     assert "Does it work?" in printed
+
+
+def test_the_terminal_explains_its_words(capsys):
+    scores = {"plain": PLAIN, "claimed": BETTER, "control": WORSE}
+    result = result_of(scores, variant="slow")
+    result["cells"] += result_of(scores, variant="fast")["cells"]
+    report.print_table(result)
+    lines = " ".join(capsys.readouterr().out.split())
+    assert "claimed reproduced in 2 of 2 settings" in lines
+    assert "(reproduced = better than the baseline, p < 0.05" in lines
+    assert "; harmful = worse, p < 0.05)" in lines
