@@ -298,6 +298,7 @@ def test_the_loss_is_missing_or_no_scalar(tx):
         ({"gamma": -1.0}, "gamma must be finite and at least 0"),
         ({"gamma": math.inf}, "gamma must be finite"),
         ({"gamma": None}, "gamma must be a number or a schedule"),
+        ({"lower_bound": math.inf}, "lower_bound must be finite"),
         ({"eps": "0.1"}, "eps must be a number"),
         ({"xi": jnp.ones(2)}, "xi must be a number"),
         ({"gamma": jnp.complex64(1)}, "gamma must be a number or a schedule"),
