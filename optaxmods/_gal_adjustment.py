@@ -92,8 +92,8 @@ def adjust(
     """Lines 4 to 14 of Algorithm 1."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    v, pullback = jax.vjp(lambda t: _direction(network, t, batch), theta)
-    turn = _turn(rule, vanilla, v.astype(batch.z.dtype))
+    v, pullback = _direction(network, theta, batch)
+    turn = _turn(rule, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
@@ -114,8 +114,7 @@ def adjust(
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
     size_of_r, weight = _absolute_mean(rule, batch, r)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
-    (theta_gradient,) = pullback(to_v.astype(v.dtype))
-    theta_gradient = over_shards(rule, theta_gradient)
+    theta_gradient = over_shards(rule, pullback(to_v))
     share = jnp.where(accepted, batch.share, 0)
     metrics = {
         "acceptance": total(rule, share),
@@ -139,7 +138,7 @@ def share_improved(
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    v = _direction(network, theta, batch).astype(batch.z.dtype)
+    v, _ = _direction(network, theta, batch)
     turn = _turn(rule, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
 
@@ -188,16 +187,26 @@ def _used(batch: Examples, values: jax.Array) -> jax.Array:
     return jnp.where(used, values, 0)
 
 
-def _direction(network: Network, theta: Theta, batch: Examples) -> jax.Array:
-    """Eq. 3, where padding and masked entries of the features are 0.
+def _direction(
+    network: Network, theta: Theta, batch: Examples
+) -> tuple[jax.Array, Callable[[jax.Array], Theta]]:
+    """Eq. 3, where padding and masked entries are 0, and its pullback.
 
     Theta's gradient is a product with the features, and 0 times what is no
-    number is none. Masks are infinite or nearly so.
+    number is none. Masks are infinite or nearly so, and the loss is flat there:
+    the pullback need not turn down their slopes, for which it would keep the
+    features in memory beside those that the network has seen.
     """
     is_mask = jnp.abs(batch.z) > LARGEST
     is_seen = (batch.share != 0)[..., None] & ~is_mask
-    v = network(theta, jnp.where(is_seen, batch.z, 0))
-    return jnp.where(is_seen, v, 0)
+    seen = jnp.where(is_seen, batch.z, 0)
+    v, pullback = jax.vjp(lambda theta: network(theta, seen), theta)
+
+    def to_theta(slope: jax.Array) -> Theta:
+        (gradient,) = pullback(slope.astype(v.dtype))
+        return gradient
+
+    return jnp.where(is_seen, v, 0).astype(batch.z.dtype), to_theta
 
 
 def _vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
@@ -237,7 +246,9 @@ class _Turn(NamedTuple):
         """From a slope in factor * v~ to one in v: v turns, its length not."""
         size = self._size(factor)
         share_of_v = _dot(self.v, slope)[..., None] * self.per_length**2
-        return jnp.where(size == 0, 0, size * (slope - share_of_v * self.v))
+        # In two terms: XLA would form one of both anew for each of its uses.
+        along_v = jnp.where(size == 0, 0, size * share_of_v * self.v)
+        return jnp.where(size == 0, 0, size * slope) - along_v
 
 
 def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
