@@ -1,6 +1,7 @@
 """Eight virtual CPU devices, and every silent promotion of rank an error.
 
-Equal programs are compiled once for all tests, workers and their processes.
+Equal programs are compiled once for all tests, workers and their processes, and
+with fewer passes of LLVM than users have, which most of the time would go to.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Of processes.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -38,13 +41,13 @@ hypothesis.settings.load_profile("optaxmods")
 
 
 @pytest.fixture
-def quick_compilation():
-    """Fewer passes of LLVM, for large networks that are run for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
+def usual_compilation():
+    """All of LLVM's passes, as users have them: for the maths."""
+    jax.config.update("jax_disable_most_optimizations", False)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 @contextlib.contextmanager

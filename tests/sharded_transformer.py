@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+import numpy as np
 
 BATCH, TIME, WIDTH, LAYERS, VOCABULARY = 8, 4, 8, 2, 16
 SPECS = {
@@ -42,19 +43,20 @@ def make_params(dtype=jnp.float32):
         "logits": (WIDTH, VOCABULARY),
         "bias": (VOCABULARY,),
     }
-    leaves, treedef = jax.tree.flatten(
-        shapes, is_leaf=lambda node: isinstance(node, tuple)
-    )
-    keys = jax.random.split(jax.random.key(0), len(leaves))
-    return treedef.unflatten(
-        jax.random.normal(key, shape, dtype) / WIDTH**0.5
-        for key, shape in zip(keys, leaves, strict=True)
+    generator = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda shape: jnp.asarray(
+            generator.standard_normal(shape) / WIDTH**0.5, dtype
+        ),
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
     )
 
 
 def make_tokens():
-    return jax.random.randint(
-        jax.random.key(1), (BATCH, TIME + 1), 0, VOCABULARY
+    generator = np.random.default_rng(1)
+    return jnp.asarray(
+        generator.integers(VOCABULARY, size=(BATCH, TIME + 1)), jnp.int32
     )
 
 

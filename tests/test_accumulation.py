@@ -14,8 +14,6 @@ from transformations import TRANSFORMATIONS, make_params, make_updates
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PARTS = 4
 
 

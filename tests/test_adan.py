@@ -16,8 +16,11 @@ from trajectories import (
     make_theta,
     run,
 )
+from transformations import make_updates
 
 import optaxmods
+
+pytestmark = pytest.mark.usefixtures("usual_compilation")
 
 SETTINGS = {
     "defaults": {},
@@ -96,13 +99,7 @@ def test_chain_of_agr_and_adan_regularizes_everything():
 @pytest.mark.parametrize("restart", [None, 2])
 def test_strength_0_is_adan_to_the_bit(dtype, restart):
     params = {"w": jnp.ones((3, 4), dtype), "b": jnp.ones(3, dtype)}
-    gradients = [
-        jax.tree.map(
-            lambda p: jax.random.normal(jax.random.key(seed), p.shape, p.dtype),  # noqa: B023
-            params,
-        )
-        for seed in range(4)
-    ]
+    gradients = [make_updates(params, seed) for seed in range(4)]
     arguments = {"weight_decay": 0.1, "restart": restart}
     number = optaxmods.adan_agr(1e-2, strength=0, **arguments)
     adan = optaxmods.adan(1e-2, **arguments)

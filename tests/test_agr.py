@@ -14,6 +14,8 @@ import reference
 
 import optaxmods
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 # dtype -> (dtype the sum is formed in, dtype of the oracle).
 DTYPES = {
     "float16": ("float32", np.float64),

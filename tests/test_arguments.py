@@ -14,8 +14,6 @@ from benchmarks.cache import by_content
 from benchmarks.studies import agr_label_noise, gal_regression, gal_surface
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Two values of each argument: one of them is not a method's own.
 VALUES = {
     "convention": ("paper", "released"),

@@ -10,8 +10,6 @@ import pytest
 from benchmarks import __main__ as command_line
 from benchmarks import data, study
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 METHODS = ["adamw", "adan_agr"]
 CURVES = ["train_loss", "test_loss", "test_accuracy"]
 DEMO = study.find("demo")

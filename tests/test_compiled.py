@@ -9,6 +9,8 @@ import pytest
 
 import optaxmods
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 SHAPE = (512, 512)
 
 

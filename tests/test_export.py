@@ -94,7 +94,6 @@ def assert_agree(got, want):
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_for_every_platform(name):
     make, update = CASES[name]
@@ -103,7 +102,6 @@ def test_a_step_for_every_platform(name):
     assert_agree(portable.call(leaves), step(leaves))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_a_step_on_a_mesh(axis_type):
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)

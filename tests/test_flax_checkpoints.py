@@ -18,8 +18,6 @@ from transformations import (
 import optaxmods
 from optaxmods.flax import TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def all_of_them():
     adjuster = optaxmods.GradientAdjuster((4,))

@@ -14,16 +14,15 @@ import numpy as np
 import optax
 import pytest
 import reference
+from transformations import make_updates
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, with_lga
 from optaxmods.flax import TrainState
 
-X = jax.random.normal(jax.random.key(0), (32, 5))
+X = make_updates(jnp.ones((32, 5)))
 Y = jnp.argmax(X[:, :3], axis=-1)
 ADJUSTER = GradientAdjuster(hidden_sizes=(4,), magnitude=0.05)
 GAMMA, EVERY = 1e-3, 4
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class LinenModel(nn.Module):

@@ -13,6 +13,8 @@ import pytest
 
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 D = 5
 
 
@@ -164,7 +166,6 @@ def test_theta_learns_in_float32_at_every_step(kind, fitted, traced):
         assert cosine(got, want) > 0.99, step
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("kind", ["cross-entropy", "squared error"])
 @pytest.mark.parametrize(
     ("convention", "weighted"),
@@ -209,7 +210,7 @@ def test_the_value_is_the_plain_mean_loss(convention, dtype):
     assert to_z.dtype == z.dtype
 
 
-@pytest.mark.usefixtures("x64", "quick_compilation")
+@pytest.mark.usefixtures("x64")
 def test_the_remainder_is_chosen_for_each_example():
     # The second example fits: it moves by 0.01, and the first one by 0.9.
     z, labels = np.array([[0, 2, 1, 0.5, -1], [6, 0, 1, 0.5, -1]]), [0, 0]

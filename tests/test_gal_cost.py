@@ -45,7 +45,7 @@ def small(monkeypatch):
     monkeypatch.setattr(cells, "device", lambda: dict(DEVICE))
 
 
-@pytest.mark.usefixtures("small", "quick_compilation")
+@pytest.mark.usefixtures("small")
 def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
     gal_cost.main(["--out", str(tmp_path), "--rounds", "2"])
     result = json.loads((tmp_path / "gal_cost.json").read_text())

@@ -13,6 +13,8 @@ import pytest
 
 from optaxmods import GradientAdjuster, gal
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 GENERATOR = np.random.default_rng(0)
 
 

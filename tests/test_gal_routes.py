@@ -216,7 +216,6 @@ def pulled_back(params, to_z):
     return {"hidden": x.T @ to_hidden, "output": a.T @ to_z}
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("convention", ["paper", "released"])
 def test_both_routes_follow_the_oracle(convention, dtype):
@@ -243,7 +242,6 @@ def test_both_routes_follow_the_oracle(convention, dtype):
             assert relative_distance(new.gal_theta, state.gal_theta) > 0.01
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_both_routes_draw_the_same_noise():
     adjuster = GradientAdjuster(magnitude=0.09, network=NOISE)
     share = WEIGHTS[..., None] / WEIGHTS.sum()

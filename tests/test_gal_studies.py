@@ -22,8 +22,6 @@ from benchmarks import data, gal_methods, models, study, train
 from benchmarks.studies import demo, gal_digits
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # The arguments of GradientAdjuster that a form is to stand for.
 FORMS = {
     "gal": {},

@@ -143,7 +143,6 @@ def everything(adjuster, inputs, labels, shares):
     return by_the_loss, directly, better
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("convention", ["paper", "released"])
 def test_weights_split_over_two_axes(convention, check_vma):

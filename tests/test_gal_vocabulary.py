@@ -13,14 +13,22 @@ import pytest
 from benchmarks.collectives import collectives
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 # Tokens enough that the logits are larger than theta.
 BATCH, TIME, WIDTH, VOCABULARY = 8, 32, 4, 64
-KEYS = jax.random.split(jax.random.key(0), 4)
+GENERATOR = np.random.default_rng(0)
 ADJUSTER = GradientAdjuster((16, 8), 0.09, tentative_step=5.0)
-THETA = ADJUSTER.init(KEYS[0], VOCABULARY)
-KERNEL = 3 * jax.random.normal(KEYS[1], (WIDTH, VOCABULARY))
-HIDDEN = jax.random.normal(KEYS[2], (BATCH, TIME, WIDTH))
-LABELS = jax.random.randint(KEYS[3], (BATCH, TIME), 0, VOCABULARY)
+THETA = ADJUSTER.init(jax.random.key(0), VOCABULARY)
+
+
+def drawn(*shape):
+    return jnp.asarray(GENERATOR.standard_normal(shape), jnp.float32)
+
+
+KERNEL = 3 * drawn(WIDTH, VOCABULARY)
+HIDDEN = drawn(BATCH, TIME, WIDTH)
+LABELS = jnp.asarray(GENERATOR.integers(VOCABULARY, size=(BATCH, TIME)))
 SPECS = (P(None, "model"), P("data", None, None), P("data", None))
 THETA_SPECS = {
     "whole": jax.tree.map(lambda leaf: P(*[None] * leaf.ndim), THETA),
@@ -157,7 +165,7 @@ def test_the_cotangent_is_split_as_the_logits(axis_type, loss_of):
 def test_one_layer_from_split_features_to_split_features():
     # Its sum runs over what its result is split by.
     adjuster = GradientAdjuster((), 0.09)
-    theta = adjuster.init(KEYS[0], VOCABULARY)
+    theta = adjuster.init(jax.random.key(0), VOCABULARY)
     features = HIDDEN @ KERNEL
     mesh = jax.make_mesh((8,), ("model",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):

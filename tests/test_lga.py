@@ -15,6 +15,8 @@ import reference
 
 import optaxmods
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 VARIANTS = {
     "defaults": {},
     "natural logarithm": {"log_base": math.e},

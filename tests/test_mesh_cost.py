@@ -8,6 +8,8 @@ import pytest
 from benchmarks import mesh_cost
 from benchmarks.collectives import Collective, collectives
 
+pytestmark = pytest.mark.usefixtures("usual_compilation")
+
 PROGRAM = """
   %all-reduce.1 = f32[] all-reduce(%sum), channel_id=1, to_apply=%add
   %all-reduce = (f32[8]{0}, f32[]) all-reduce(%a, %b), channel_id=2

@@ -24,8 +24,6 @@ from optaxmods import (
     scale_by_agr_adam,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]
 ADJUSTER = GradientAdjuster((8,), 0.09, tentative_step=3.0)
 THETA = {

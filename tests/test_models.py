@@ -12,8 +12,6 @@ import pytest
 from benchmarks import models
 from benchmarks.models import convolution
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MNIST = (28, 28, 1)
 CIFAR = (32, 32, 3)
 

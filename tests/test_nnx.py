@@ -11,8 +11,6 @@ from transformations import TRANSFORMATIONS, make_params, make_updates, steps
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Leaves(nnx.Module):
     """The tree of make_params as a model."""
@@ -58,7 +56,7 @@ def test_a_loop_is_the_plain_one(name):
     assert optimizer.step[...] == 4
 
 
-INPUTS = jax.random.normal(jax.random.key(0), (12, 5))
+INPUTS = make_updates(jnp.ones((12, 5)))
 LABELS = jnp.arange(12) % 3
 WEIGHTS = jnp.linspace(0.5, 1.5, 12)
 ADJUSTER = GradientAdjuster(hidden_sizes=(4,), magnitude=0.05)

@@ -13,8 +13,6 @@ from trajectories import make_gradients, make_theta
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RATE, SHAPE, STEPS = 0.1, (4, 3), 4
 LEAVES = ("damped", "plain", "frozen")
 

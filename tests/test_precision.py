@@ -16,8 +16,6 @@ from trajectories import make_gradients, make_theta
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def with_masters(inner):
     """Keeps parameters in float32; those that come and go may be narrower."""

@@ -19,13 +19,6 @@ PROGRAM = pathlib.Path(__file__).with_name("process_run.py")
 SECONDS = 300  # Nothing hangs: after these, what still runs is killed.
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_workers():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -53,7 +46,6 @@ def told_in(folder):
     return [json.loads(path.read_text()) for path in paths]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_two_processes_train_as_one(undisturbed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     want, got = pod_loop.train("relative"), end_of(undisturbed)
@@ -74,7 +66,6 @@ def test_two_processes_train_as_one(undisturbed, tmp_path, monkeypatch):
             assert shardings_of(moments) == shardings_of(params)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_killed_pair_resumes_to_the_same_bits(
     undisturbed, tmp_path, monkeypatch
 ):

@@ -20,8 +20,6 @@ from benchmarks import (
 from benchmarks.studies import gal_regression
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize("sizes", [(6,), (6, 5)])
 def test_regression_is_gradient_descent_on_the_squared_error(sizes):

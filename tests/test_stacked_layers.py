@@ -9,18 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from transformations import make_updates
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
 from optaxmods.flax import TrainState
 
 LAYERS, WIDTH, STEPS = 3, 4, 3
-X = jax.random.normal(jax.random.key(0), (16, WIDTH))
+X = make_updates(jnp.ones((16, WIDTH)))
 Y = jnp.argmax(X[:, :2], axis=-1)
 assert_close = functools.partial(
     chex.assert_trees_all_close, rtol=1e-5, atol=1e-6
 )
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def losses_of(logits):

@@ -11,8 +11,6 @@ import pytest
 
 from benchmarks import agr_methods, data, models, train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SEEDS = (3, 1, 4, 1000, 5)
 
 

@@ -9,8 +9,6 @@ import pytest
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS, BETA = 6, 5.0
 rate = optax.warmup_cosine_decay_schedule(0.0, composed.RATE, 3, STEPS)
 strength = optax.linear_schedule(0.0, 1.0, 3)

@@ -91,12 +91,16 @@ def make_params(dtype=jnp.float32):
 
 
 def make_updates(params, seed=0):
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return treedef.unflatten(
-        jax.random.normal(key, leaf.shape, leaf.dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    )
+    # Drawn by NumPy: JAX compiles a program for each shape.
+    generator = np.random.default_rng(seed)
+
+    def draw(leaf):
+        entries = generator.standard_normal((2, *leaf.shape))
+        is_complex = jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+        entries = entries[0] + 1j * entries[1] if is_complex else entries[0]
+        return jnp.asarray(entries, leaf.dtype)
+
+    return jax.tree.map(draw, params)
 
 
 def steps(tx, params, count=4, start=0, jit=True):
