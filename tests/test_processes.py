@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import chex
-import jax
 import orbax.checkpoint as ocp
 from process_run import multi_process, pod_loop, shardings_of
 import pytest
@@ -30,8 +29,7 @@ def undisturbed(tmp_path_factory):
 
 def end_of(folder):
     """Returns the last checkpoint, read by this process alone."""
-    with jax.set_mesh(pod_loop.make_mesh()):
-        target = pod_loop.abstract_start()
+    target = pod_loop.abstract_start(pod_loop.make_mesh())
     with ocp.CheckpointManager(folder) as checkpoints:
         assert checkpoints.latest_step() == pod_loop.STEPS
         return pod_loop.restore(checkpoints, target)
@@ -46,9 +44,8 @@ def told_in(folder):
     return [json.loads(path.read_text()) for path in paths]
 
 
-def test_two_processes_train_as_one(undisturbed, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    want, got = pod_loop.train("relative"), end_of(undisturbed)
+def test_two_processes_train_as_one(undisturbed, tmp_path):
+    want, got = pod_loop.train(tmp_path), end_of(undisturbed)
     # Sums over two processes are taken, and so rounded, in another order.
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
     # All stays where jit(init) put it, in each process a half.

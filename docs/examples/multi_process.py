@@ -77,8 +77,8 @@ def launch():
         # As after a crash, which left the first checkpoint only.
         shutil.copytree(whole / first, resumed / first)
         wait_for(start_workers(resumed))
-        with jax.set_mesh(pod_loop.make_mesh()):  # Of this process alone.
-            target = pod_loop.abstract_start()
+        # On a mesh of this process alone.
+        target = pod_loop.abstract_start(pod_loop.make_mesh())
         ends = [
             pod_loop.restore(ocp.CheckpointManager(path), target)
             for path in (whole, resumed)

@@ -13,7 +13,6 @@ import functools
 import sys
 import tempfile
 
-from etils import epath
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
@@ -90,16 +89,16 @@ def train_step(params, state, inputs, labels):
     return optax.apply_updates(params, updates), state
 
 
-def abstract_start():
+def abstract_start(mesh):
     """Shapes, dtypes and shardings of ``start``, which is not run."""
-    shardings = jax.jit(start).lower().compile().output_shardings
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=sharding
-        ),
-        jax.eval_shape(start),
-        shardings,
-    )
+
+    def on_mesh(leaf):
+        spec = leaf.sharding.spec if leaf.sharding else P()
+        sharding = NamedSharding(mesh, spec)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    with jax.set_mesh(mesh):
+        return jax.tree.map(on_mesh, jax.eval_shape(start))
 
 
 def restore(checkpoints, target):
@@ -110,20 +109,15 @@ def restore(checkpoints, target):
 def train(folder):
     """Trains from the newest checkpoint, or from the start where none is.
 
-    All processes call it, and all see the folder.
+    All processes call it, and all see the folder, an absolute path.
     """
     mesh = make_mesh()
     sharding = NamedSharding(mesh, P("data"))
-    folder = epath.Path(folder)  # In a bucket it is absolute.
-    if not folder.is_absolute():
-        folder = folder.resolve()
     with ocp.CheckpointManager(folder) as checkpoints:
         done = checkpoints.latest_step() or 0
         # With JAX 0.7.2 Orbax saves and restores only where no mesh is set.
         if done:
-            with jax.set_mesh(mesh):
-                target = abstract_start()
-            params, state = restore(checkpoints, target)
+            params, state = restore(checkpoints, abstract_start(mesh))
         else:
             with jax.set_mesh(mesh):
                 params, state = jax.jit(start)()
