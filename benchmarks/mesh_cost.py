@@ -308,8 +308,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if min(options.leaves) < 1:
         parser.error(f"--leaves must be at least 1, got {options.leaves}")
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", 8)
     result = {
         **cost.made_by("mesh_cost"),
         "optax": optax.__version__,
@@ -319,4 +317,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
     main()

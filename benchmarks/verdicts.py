@@ -169,7 +169,7 @@ def sentences(study: Study, result: Result) -> list[str]:
 
 
 def legend(study: Study, result: Result) -> str:
-    """Returns what the words of a run's verdicts mean, on one short line."""
+    """Returns what the words of a run's verdicts mean."""
     comparisons = [c for row in rows(study, result) for c in row.comparisons]
     used = {comparison.verdict for comparison in comparisons}
     parts = [

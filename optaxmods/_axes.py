@@ -7,7 +7,7 @@ module turns the users' ``reduction_axes`` and ``axis_name`` into one
 :class:`MatrixGroup` a leaf.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 import math
 import numbers
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import shown
+from optaxmods._checks import check_bound, is_bound, shown
 
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
@@ -233,18 +233,6 @@ def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
     return names
 
 
-def check_bound(axis_name: str | Sequence[str] | None) -> None:
-    """Raises a sentence where jax.lax.psum would fail without one."""
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name
-    for name in names or ():
-        if not _is_bound(name):
-            raise ValueError(
-                f"axis_name names {name!r}, which is no manual mesh axis here;"
-                " it is for use inside jax.shard_map over that axis: correct"
-                " the name, or leave axis_name out under plain jit."
-            )
-
-
 def _key_names(path: Any) -> tuple[str, ...]:
     """A path that dictionaries, lists and attributes share."""
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
@@ -268,15 +256,7 @@ def _label(path: Any) -> str:
 
 def _mesh_axis_size(name: Hashable) -> int:
     # init outside shard_map sees whole matrices.
-    return jax.lax.axis_size(name) if _is_bound(name) else 1
-
-
-def _is_bound(name: Hashable) -> bool:
-    try:
-        jax.lax.axis_size(name)
-    except NameError:
-        return False
-    return True
+    return jax.lax.axis_size(name) if is_bound(name) else 1
 
 
 def splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
@@ -290,7 +270,7 @@ def splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
 
 
 def _may_split(leaf: Any, name: str) -> bool:
-    if not isinstance(leaf, jax.Array) or not _is_bound(name):
+    if not isinstance(leaf, jax.Array) or not is_bound(name):
         return True
     tracked = _varying_axes(jax.lax.axis_index(name))
     return not tracked or name in _varying_axes(leaf)

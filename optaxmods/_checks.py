@@ -1,9 +1,9 @@
-"""What the library says to bad arguments: one sentence, before any tracing.
+"""What the library says to bad arguments: one sentence, as early as it can.
 
 Of arrays only shape and dtype are looked at, so that traced ones pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 import math
 import numbers
 from typing import Any
@@ -41,6 +41,18 @@ def is_real_scalar(value: Any) -> bool:
     )
 
 
+def is_scalar(value: Any) -> bool:
+    """The same, of any number: complex parameters have complex rates.
+
+    ``optax.inject_hyperparams`` gives numbers the parameters' dtype.
+    """
+    dtype = getattr(value, "dtype", None)
+    is_complex = dtype is not None and jnp.issubdtype(
+        dtype, jnp.complexfloating
+    )
+    return is_real_scalar(value) or (is_complex and jnp.ndim(value) == 0)
+
+
 def is_boolean(value: Any) -> bool:
     dtype = getattr(value, "dtype", None)
     return isinstance(value, bool) or dtype == jnp.bool_
@@ -56,18 +68,19 @@ def check_number(
     is_good: Callable[[float], bool] = math.isfinite,
     range_: str = "finite",
     *,
+    is_array: Callable[[Any], bool] = is_real_scalar,
     or_schedule: bool = False,
-    of_schedule: str = INJECTED,
+    schedule_hint: str = INJECTED,
 ) -> None:
     """Refuses what is no real number, and Python numbers out of range."""
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real) and not is_boolean(value):
         if not is_good(float(value)):
             raise ValueError(f"{name} must be {range_}, got {value}.")
         return
-    if is_real_scalar(value) or (or_schedule and callable(value)):
+    if is_array(value) or (or_schedule and callable(value)):
         return
     kind = "a number or a schedule" if or_schedule else "a number"
-    fix = f"; {of_schedule}" if callable(value) else ""
+    fix = f"; {schedule_hint}" if callable(value) else ""
     raise ValueError(f"{name} must be {kind}, got {shown(value)}{fix}.")
 
 
@@ -80,15 +93,17 @@ def check_size(name: str, value: Any, **options: Any) -> None:
 def check_rates(**rates: Any) -> None:
     """Of what optax scales by: numbers or schedules."""
     for name, rate in rates.items():
-        check_number(name, rate, or_schedule=True)
+        check_number(name, rate, is_array=is_scalar, or_schedule=True)
 
 
 def check_moments(eps: Any, eps_root: Any, **decay_rates: Any) -> None:
     """Decay rates are below 1: bias corrections divide by 1 - b^t."""
     for name, rate in decay_rates.items():
-        check_number(name, rate, lambda b: 0 <= b < 1, "in [0, 1)")
-    check_size("eps", eps)
-    check_size("eps_root", eps_root)
+        check_number(
+            name, rate, lambda b: 0 <= b < 1, "in [0, 1)", is_array=is_scalar
+        )
+    check_size("eps", eps, is_array=is_scalar)
+    check_size("eps_root", eps_root, is_array=is_scalar)
 
 
 def check_flag(name: str, value: Any) -> None:
@@ -124,6 +139,26 @@ def check_axis_names(axis_name: Any) -> None:
             "axis_name must be the name of a mesh axis or a tuple of names, got"
             f" {shown(axis_name)}."
         )
+
+
+def check_bound(axis_name: str | Sequence[str] | None) -> None:
+    """Raises a sentence where jax.lax.psum would fail without one."""
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name
+    for name in names or ():
+        if not is_bound(name):
+            raise ValueError(
+                f"axis_name names {name!r}, which is no manual mesh axis here;"
+                " it is for use inside jax.shard_map over that axis: correct"
+                " the name, or leave axis_name out under plain jit."
+            )
+
+
+def is_bound(name: Hashable) -> bool:
+    try:
+        jax.lax.axis_size(name)
+    except NameError:
+        return False
+    return True
 
 
 def number_of(name: str, schedule: Callable[..., Any], count: Any) -> Any:

@@ -193,9 +193,9 @@ def _direction(
     """Eq. 3, where padding and masked entries are 0, and its pullback.
 
     Theta's gradient is a product with the features, and 0 times what is no
-    number is none. Masks are infinite or nearly so, and the loss is flat there:
-    the pullback need not turn down their slopes, for which it would keep the
-    features in memory beside those that the network has seen.
+    number is none. Masks are infinite or nearly so, and losses of logits are
+    flat there: the pullback need not turn down their slopes, for which it would
+    keep the features in memory beside those that the network has seen.
     """
     is_mask = jnp.abs(batch.z) > LARGEST
     is_seen = (batch.share != 0)[..., None] & ~is_mask

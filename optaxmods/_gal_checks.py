@@ -1,4 +1,4 @@
-"""What GAL says to bad arguments: one sentence, before any tracing."""
+"""What GAL says to bad arguments: one sentence, as early as it can."""
 
 from collections.abc import Mapping
 import numbers
@@ -60,9 +60,10 @@ def check_seed(key: Any) -> None:
     """Like :func:`check_key`, but an int is one, too."""
     is_int = isinstance(key, int) and not isinstance(key, bool)
     # What optax.inject_hyperparams makes of an int.
-    dtype = getattr(key, "dtype", type(key))
-    is_one = is_real_scalar(key) and jnp.issubdtype(dtype, jnp.integer)
-    if not (is_int or is_one or _is_key(key)):
+    is_array = is_real_scalar(key) and jnp.issubdtype(
+        jnp.result_type(key), jnp.integer
+    )
+    if not (is_int or is_array or _is_key(key)):
         raise ValueError(
             f"key must be an int or a key of jax.random, got {shown(key)}."
         )
@@ -81,7 +82,7 @@ def check_step(tentative_step: Any) -> None:
     check_size(
         "tentative_step",
         tentative_step,
-        of_schedule="pass adjuster.loss what a schedule returns for the step",
+        schedule_hint="pass adjuster.loss what a schedule returns for the step",
     )
 
 
@@ -103,9 +104,9 @@ def check_features(features: Any) -> None:
 
 def check_weights(weights: Any, features: jax.Array) -> None:
     shape = features.shape[:-1]
-    if weights is not None and getattr(weights, "shape", None) != shape:
-        is_array = hasattr(weights, "shape")
-        got = weights.shape if is_array else shown(weights)
+    is_array = hasattr(weights, "shape") or isinstance(weights, (int, float))
+    if weights is not None and not (is_array and jnp.shape(weights) == shape):
+        got = jnp.shape(weights) if is_array else shown(weights)
         raise ValueError(
             f"example_weights must be an array of the shape {shape} of the"
             f" losses, got {got}."
@@ -152,12 +153,11 @@ def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
             " nnx.Optimizer.update hand them on; Flax's own TrainState"
             " does not."
         )
-    if adjuster_grads is not None and given:
+    if adjuster_grads is not None and len(given) == len(direct):
         raise TypeError(
             "GAL was given adjuster_grads, of adjuster.loss, together with"
-            f" {', '.join(given)}, of the direct route: leave out"
-            f" {'them' if given[1:] else given[0]}, or adjuster_grads if the"
-            " gradients are plain."
+            f" {', '.join(given)}, of the direct route: leave them out, or"
+            " adjuster_grads if the gradients are plain."
         )
 
 

@@ -17,7 +17,7 @@ from optaxmods._gal_checks import check_key
 
 Theta = Any
 Activation = Callable[[jax.Array], jax.Array] | None
-OF_THETA = "theta must be what init or adjuster_params(opt_state) returned"
+THETA_IS = "theta must be what init or adjuster_params(opt_state) returned"
 
 
 def init(
@@ -73,15 +73,17 @@ def check_theta(network: Any, theta: Theta) -> None:
         if not jnp.issubdtype(dtype, jnp.floating):
             kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
             where = jax.tree_util.keystr(path)
-            raise ValueError(f"{OF_THETA}, but theta{where} is {kind}.")
+            raise ValueError(f"{THETA_IS}, but theta{where} is {kind}.")
     if network is not None:
         return
     try:
-        is_stack = all("kernel" in layer for layer in _layers(theta))
-    except (TypeError, LookupError):
+        is_stack = all(
+            layer.keys() >= {"kernel", "bias"} for layer in _layers(theta)
+        )
+    except (AttributeError, TypeError, LookupError):
         is_stack = False
     if not is_stack or not len(theta):
-        raise ValueError(f"{OF_THETA}, got {shown(theta)}.")
+        raise ValueError(f"{THETA_IS}, got {shown(theta)}.")
 
 
 def _layers(theta: Theta) -> list[Any]:

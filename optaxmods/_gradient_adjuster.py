@@ -17,8 +17,12 @@ import jax.numpy as jnp
 from optaxmods import _gal_adjustment as adjustment
 from optaxmods import _gal_checks as checks
 from optaxmods import _gal_network as networks
-from optaxmods._axes import check_bound
-from optaxmods._checks import check_axis_names, check_number, check_size
+from optaxmods._checks import (
+    check_axis_names,
+    check_bound,
+    check_number,
+    check_size,
+)
 from optaxmods._gal_adjustment import Theta
 from optaxmods._gal_losses import LossFn, losses_by_gradient
 
@@ -27,7 +31,7 @@ CONVENTIONS = ("paper", "released")
 REMAINDERS = ("auto", "finite", "quadratic")
 # Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
-OF_SCHEDULE = "what a schedule returns for the step may be traced"
+SCHEDULE_HINT = "what a schedule returns for the step may be traced"
 # Where an adjuster's making runs through before the warning of it.
 BETWEEN = (__file__, dataclasses.__file__)
 MADE_BY_DATACLASSES = ("<string>", "__init__")
@@ -150,7 +154,7 @@ class GradientAdjuster:
                     f" {getattr(self, name)!r}."
                 )
         networks.check(self.network, self.activation)
-        check_size("eps", self.eps, of_schedule=OF_SCHEDULE)
+        check_size("eps", self.eps, schedule_hint=SCHEDULE_HINT)
         checks.check_step(self.tentative_step)
         check_axis_names(self.axis_name)
         _check_magnitude(self.magnitude)
@@ -310,13 +314,13 @@ def _check_magnitude(magnitude: Any) -> None:
         magnitude,
         lambda x: 0 <= x <= 1,
         "in [0, 1]",
-        of_schedule=OF_SCHEDULE,
+        schedule_hint=SCHEDULE_HINT,
     )
     is_known = isinstance(magnitude, numbers.Real)
     if is_known and float(magnitude) >= LARGE_MAGNITUDE:
         warnings.warn(
-            f"a magnitude of {magnitude} can make training diverge although"
-            " its adjustments are accepted; the paper's are 0.001 and"
+            f"a magnitude of {float(magnitude)} can make training diverge"
+            " although its adjustments are accepted; the paper's are 0.001 and"
             " 0.01",
             stacklevel=_maker_level(),
         )

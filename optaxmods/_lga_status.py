@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._axes import check_bound
 from optaxmods._checks import (
     check_axis_names,
+    check_bound,
     check_flag,
     check_number,
     check_size,

@@ -19,11 +19,15 @@ def zero_moments(
 
 def _split_as(zeros: jax.Array, param: Any) -> jax.Array:
     if not isinstance(param, Tracer):
-        return zeros  # As the parameter already.
+        return zeros  # Outside of jit they are split already.
     # On automatic axes the compiler would leave zeros that depend on no
     # parameter whole on every device. Here it cannot tell that they do not.
     # (jax.experimental.shard_alike joins all leaves of one shape.)
     never = jax.lax.optimization_barrier(jnp.asarray(False))
+    param = param if jnp.iscomplexobj(zeros) else jnp.real(param)
+    space = jax.typeof(zeros).memory_space
+    if jax.typeof(param).memory_space != space:  # Offloaded to the host.
+        param = jax.device_put(param, space)
     return jax.lax.select(never, param.astype(zeros.dtype), zeros)
 
 

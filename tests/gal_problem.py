@@ -26,9 +26,9 @@ def objective(weights, theta, inputs, labels, adjuster=ADJUSTER, **arguments):
     return adjuster.loss(theta, inputs @ weights, loss_fn, **arguments)
 
 
-def gradients(inputs=INPUTS, labels=LABELS, **arguments):
+def gradients(inputs=INPUTS, labels=LABELS, weights=WEIGHTS, **arguments):
     grad = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    return grad(WEIGHTS, THETA, inputs, labels, **arguments)
+    return grad(weights, THETA, inputs, labels, **arguments)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from transformations import make_updates
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 SETTINGS = {
     "defaults": {},

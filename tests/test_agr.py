@@ -14,7 +14,7 @@ import reference
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 # dtype -> (dtype the sum is formed in, dtype of the oracle).
 DTYPES = {

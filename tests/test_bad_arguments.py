@@ -39,6 +39,7 @@ BY_MOMENTS = {
     [
         ("b1", "0.9", "b1 must be a number, got '0.9'"),
         ("b1", None, "b1 must be a number, got None"),
+        ("b1", False, "b1 must be a number, got False"),
         ("b1", schedule, "b1 must be a number.*optax.inject_hyperparams"),
         ("b1", jnp.ones(2), r"b1 must be a number, got an array of shape \(2,"),
         ("b1", 1.0, r"b1 must be in \[0, 1\), got 1.0"),

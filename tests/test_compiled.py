@@ -9,7 +9,7 @@ import pytest
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 SHAPE = (512, 512)
 

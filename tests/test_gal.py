@@ -13,7 +13,7 @@ import pytest
 
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 D = 5
 

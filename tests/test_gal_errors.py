@@ -217,22 +217,13 @@ def test_a_pullback_that_is_none(pullback, message):
         tx.update(FEATURES, OPT_STATE, pullback=pullback, **arguments)
 
 
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"features": FEATURES}, "features, .* leave out features, or adj"),
-        ({"loss_fn": loss_fn}, "loss_fn, .* leave out loss_fn, or adjuster"),
-        ({"pullback": lambda dz: (dz,)}, "pullback, .* leave out pullback"),
-        (
-            {"features": FEATURES, "loss_fn": loss_fn},
-            "features, loss_fn, .* leave out them, or adjuster_grads",
-        ),
-    ],
-)
-def test_arguments_of_both_routes(given, named):
+def test_arguments_of_both_routes():
     tx = gal(ADJUSTER, D)
-    with pytest.raises(TypeError, match=f"adjuster_grads, .* with {named}"):
-        tx.update(FEATURES, OPT_STATE, adjuster_grads=THETA, **given)
+    given = {"adjuster_grads": THETA, "features": FEATURES, "loss_fn": loss_fn}
+    # Of one of them, another part of a chain may be told.
+    tx.update(FEATURES, OPT_STATE, **given)
+    with pytest.raises(TypeError, match=r"adjuster_grads, .* leave them out"):
+        tx.update(FEATURES, OPT_STATE, pullback=lambda dz: (dz,), **given)
 
 
 @pytest.mark.parametrize("axis_name", ["data", ("data",)])

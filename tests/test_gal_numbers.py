@@ -13,7 +13,7 @@ import pytest
 
 from optaxmods import GradientAdjuster, gal
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 GENERATOR = np.random.default_rng(0)
 

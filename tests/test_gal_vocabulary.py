@@ -13,7 +13,7 @@ import pytest
 from benchmarks.collectives import collectives
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 # Tokens enough that the logits are larger than theta.
 BATCH, TIME, WIDTH, VOCABULARY = 8, 32, 4, 64

@@ -15,7 +15,7 @@ import reference
 
 import optaxmods
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 VARIANTS = {
     "defaults": {},

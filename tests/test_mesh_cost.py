@@ -8,7 +8,7 @@ import pytest
 from benchmarks import mesh_cost
 from benchmarks.collectives import Collective, collectives
 
-pytestmark = pytest.mark.usefixtures("usual_compilation")
+pytestmark = pytest.mark.usual_compilation
 
 PROGRAM = """
   %all-reduce.1 = f32[] all-reduce(%sum), channel_id=1, to_apply=%add

@@ -34,6 +34,8 @@ def test_cifar_100_has_more_classes_and_nothing_else(name):
     told = ("title", "question", "data_sets", "data", "model")
     for field in told:
         assert str(twin[field]).replace("100", "10") == str(other[field])
+    assert twin["load"].func is other["load"].func
+    assert twin["load"].args == tuple(twin["data_sets"])
     for field in twin.keys() - {*told, "load", "run", "paper"}:
         assert twin[field] == other[field]
 

@@ -192,6 +192,15 @@ def test_inject_hyperparams(case):
         assert np.abs(difference).max() > 0
 
 
+def test_inject_hyperparams_of_complex_parameters():
+    # All that is injected has the parameters' dtype.
+    params = {"w": jnp.ones((2, 3), jnp.complex64)}
+    injected = optax.inject_hyperparams(optaxmods.adan)(learning_rate=1e-2)
+    got, _ = steps(injected, params)
+    want, _ = steps(optaxmods.adan(1e-2), params)
+    chex.assert_trees_all_close(got, want, rtol=1e-4)
+
+
 def test_inject_hyperparams_with_schedules():
     schedules = {"learning_rate": decreasing_rate, "strength": decreasing_rate}
     params = make_params()
