@@ -5,7 +5,7 @@ import functools
 import inspect
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -177,33 +177,84 @@ def _apply_stack(
             f" but theta is one for {num_features}: call init with"
             f" num_features={features.shape[-1]}."
         )
+    placed = [
+        _placed(layer, features, index == 0, index == len(layers) - 1)
+        for index, layer in enumerate(layers)
+    ]
+    if activation is None:
+        placed = _joined(placed, math.prod(features.shape[:-1]))
     x = features
-    for index, layer in enumerate(layers):
-        is_last = index == len(layers) - 1
-        x = _layer(x, layer, features, is_last)
-        if activation is not None and not is_last:
-            x = activation(x)
-    return x
+    for layer in placed[:-1]:
+        x = layer.map(x, _sharding(features, is_last=False))
+        x = x if activation is None else activation(x)
+    return placed[-1].map(x, _sharding(features, is_last=True))
 
 
-def _layer(
-    x: jax.Array, layer: Theta, features: jax.Array, is_last: bool
-) -> jax.Array:
-    """The affine map, also where explicit axes of a mesh split features.
+class _Affine(NamedTuple):
+    """A layer, or several as one."""
 
-    There a sum over what is split has to say how its result is. The hidden
-    layers are narrow and stay whole; v is split as the features are. However
-    theta is kept, it follows, so that no features travel.
+    kernel: jax.Array
+    bias: jax.Array
+
+    def map(self, x: jax.Array, sharding: NamedSharding | None) -> jax.Array:
+        x = jnp.dot(x, self.kernel, out_sharding=sharding)
+        return x + jnp.expand_dims(self.bias, tuple(range(x.ndim - 1)))
+
+    def then(self, layer: "_Affine") -> "_Affine":
+        return _Affine(
+            jnp.dot(self.kernel, layer.kernel),
+            jnp.dot(self.bias, layer.kernel) + layer.bias,
+        )
+
+
+def _joined(layers: list[_Affine], examples: int) -> list[_Affine]:
+    """Linear layers as two, to and from the narrowest, where that is cheaper.
+
+    Joining them costs what as many examples cost as the narrowest is wide.
     """
-    kernel, bias = (layer[name].astype(x.dtype) for name in ("kernel", "bias"))
-    result = None
-    mesh = jax.typeof(features).sharding.mesh
-    if AxisType.Explicit in mesh.axis_types:
-        *examples, last = jax.typeof(features).sharding.spec
-        into = None if is_last else jax.typeof(x).sharding.spec[-1]
-        out_of = last if is_last else None
+    if len(layers) < 3:
+        return layers
+    widths = [layer.kernel.shape[0] for layer in layers]
+    middle = min(range(1, len(layers)), key=widths.__getitem__)
+    size = sum(layer.kernel.size for layer in layers)
+    size_joined = widths[middle] * (widths[0] + layers[-1].bias.size)
+    if widths[middle] * size + examples * size_joined >= examples * size:
+        return layers
+    into = functools.reduce(
+        lambda joined, layer: layer.then(joined), reversed(layers[:middle])
+    )
+    return [into, functools.reduce(_Affine.then, layers[middle:])]
+
+
+def _placed(
+    layer: Theta, features: jax.Array, is_first: bool, is_last: bool
+) -> _Affine:
+    """A layer in the features' dtype, split as they are on explicit axes.
+
+    However theta is kept, it follows, so that no features travel. The hidden
+    layers are narrow and stay whole.
+    """
+    kernel, bias = (
+        layer[name].astype(features.dtype) for name in ("kernel", "bias")
+    )
+    sharding = _sharding(features, is_last)
+    if sharding is not None:
+        split = jax.typeof(features).sharding.spec[-1]
+        into = split if is_first and not is_last else None
+        out_of = split if is_last else None
+        mesh = sharding.mesh
         kernel = reshard(kernel, NamedSharding(mesh, P(into, out_of)))
         bias = reshard(bias, NamedSharding(mesh, P(out_of)))
-        result = NamedSharding(mesh, P(*examples, out_of))
-    x = jnp.dot(x, kernel, out_sharding=result)
-    return x + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
+    return _Affine(kernel, bias)
+
+
+def _sharding(features: jax.Array, is_last: bool) -> NamedSharding | None:
+    """What a layer returns is split by on explicit axes; v is as features are.
+
+    A sum over what is split has to say there how its result is.
+    """
+    sharding = jax.typeof(features).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return None
+    *examples, last = sharding.spec
+    return NamedSharding(sharding.mesh, P(*examples, last if is_last else None))
