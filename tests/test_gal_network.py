@@ -68,4 +68,5 @@ def test_joined_layers_cost_less(examples, share):
     widths = (classes, *adjuster.hidden_sizes, classes)
     # A product and a sum for each entry of the kernels, and the biases.
     each = sum(2 * a * b + b for a, b in itertools.pairwise(widths))
+    assert cost is not None
     assert cost["flops"] <= share * examples * each
