@@ -17,8 +17,7 @@ class Collective(NamedTuple):
     """One operation; XLA combines several arrays into one."""
 
     kind: str
-    arrays: int
-    largest: int  # Entries of the largest of its results on one device.
+    sizes: tuple[int, ...]  # Entries of each of its results on one device.
 
 
 def collectives(program: str) -> list[Collective]:
@@ -27,9 +26,9 @@ def collectives(program: str) -> list[Collective]:
     for result, kind in re.findall(
         rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(", program
     ):
-        sizes = [
+        sizes = (
             math.prod(int(size) for size in shape.split(",") if size)
             for shape in re.findall(r"\[([\d,]*)\]", result)
-        ]
-        found.append(Collective(kind, len(sizes), max(sizes)))
+        )
+        found.append(Collective(kind, tuple(sizes)))
     return found

@@ -168,13 +168,13 @@ def travels(
 
 
 def summarize(found: Iterable[Collective]) -> dict[str, dict[str, int]]:
-    """How many there are of each kind, and the largest array in them."""
+    """How many there are of each kind, of how many arrays and numbers."""
     by_kind = {kind: [x for x in found if x.kind == kind] for kind in KINDS}
     return {
         kind: {
             "count": len(mine),
-            "arrays": sum(each.arrays for each in mine),
-            "largest": max(each.largest for each in mine),
+            "arrays": sum(len(each.sizes) for each in mine),
+            "entries": sum(sum(each.sizes) for each in mine),
         }
         for kind, mine in by_kind.items()
         if mine
@@ -248,10 +248,11 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "",
         "## What travels",
         "",
-        "All that the devices send one another in a step. In brackets how"
-        " many arrays XLA has combined, and the entries of the largest. A sum"
-        " over two mesh axes is two operations for XLA, and it combines at"
-        f" most 256 arrays in one. Of trees with more than {LARGE} leaves"
+        "All that the devices send one another in a step. In brackets:"
+        " how many arrays these are, and how many numbers on each device."
+        " A sum over two mesh axes is two operations for XLA, and it combines"
+        " at most 256 arrays in one. AGR joins its sums before that on explicit"
+        f" axes. Of trees with more than {LARGE} leaves"
         f" {len(COUNTED_IF_LARGE)} steps alone are compiled. A step called"
         " *loss* begins with the gradient of the cross-entropy of"
         f" {EXAMPLES} x {CLASSES} logits, which the mesh splits on both axes;"
@@ -289,7 +290,8 @@ def to_markdown(result: Mapping[str, Any]) -> str:
 def _told(found: Mapping[str, Mapping[str, int]]) -> str:
     return (
         ", ".join(
-            f"{of['count']} {kind} ({of['arrays']} arrays, {of['largest']})"
+            f"{of['count']} {kind}"
+            f" (arrays {of['arrays']}, numbers {of['entries']})"
             for kind, of in found.items()
         )
         or "nothing"

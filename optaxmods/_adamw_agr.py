@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, regularize, strength_at
+from optaxmods._agr import check_strength, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
@@ -23,6 +23,7 @@ from optaxmods._checks import (
 )
 from optaxmods._dtypes import returning_as_came, returning_steps
 from optaxmods._moments import update_moment, zero_moments
+from optaxmods._psi import regularize
 
 
 def scale_by_agr_adam(

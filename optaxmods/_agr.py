@@ -1,10 +1,5 @@
-"""Adaptive gradient regularization (AGR): the operator Psi and ``agr``.
+"""Adaptive gradient regularization (AGR), as a transformation of its own."""
 
-Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._adamw_agr` and
-:mod:`optaxmods._adan` call :func:`regularize`.
-"""
-
-import functools
 import numbers
 from typing import NamedTuple
 
@@ -14,13 +9,13 @@ import optax
 
 from optaxmods._axes import (
     AxisNames,
-    MatrixGroup,
     ReductionAxes,
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import is_real_scalar, number_of, shown
-from optaxmods._dtypes import returned_as_came, wide_dtype
+from optaxmods._checks import check_number, number_of
+from optaxmods._dtypes import returned_as_came
+from optaxmods._psi import coefficients, regularize
 
 
 class AgrState(NamedTuple):
@@ -167,29 +162,19 @@ def agr_coefficients(
       >>> coefficients["kernel"].tolist(), coefficients["bias"].tolist()
       ([[0.75, 0.25]], [0.0, 0.0])
     """
-    leaves, treedef = jax.tree.flatten(updates)
-    groups = matrix_groups(updates, reduction_axes)
-    return treedef.unflatten(
-        _four_alpha(leaf, group) / 4
-        if group.axes
-        else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
-        for leaf, group in zip(leaves, groups, strict=True)
-    )
+    return coefficients(updates, reduction_axes)
 
 
 def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
     """Returns a checked strength; the value of an array is not checked."""
-    if isinstance(strength, numbers.Real):
-        number = float(strength)
-        if not 0 <= number <= 1:
-            raise ValueError(f"strength must be in [0, 1], got {strength}.")
-        return number
-    if callable(strength) or is_real_scalar(strength):
-        return strength
-    raise ValueError(
-        "strength must be a number in [0, 1] or a schedule of the step count,"
-        f" got {shown(strength)}."
+    check_number(
+        "strength",
+        strength,
+        lambda number: 0 <= number <= 1,
+        "in [0, 1]",
+        or_schedule=True,
     )
+    return float(strength) if isinstance(strength, numbers.Real) else strength
 
 
 def strength_at(
@@ -199,98 +184,3 @@ def strength_at(
     if not callable(strength):
         return strength
     return number_of("strength", strength, count)
-
-
-def regularize(
-    updates: optax.Updates,
-    strength: jax.typing.ArrayLike,
-    reduction_axes: ReductionAxes = None,
-    axis_name: AxisNames = None,
-) -> optax.Updates:
-    """Psi of every weight matrix, in float32 or wider; other leaves as is."""
-    groups = matrix_groups(updates, reduction_axes, axis_name, at_update=True)
-    if isinstance(strength, float) and strength == 0:
-        return updates
-    full = isinstance(strength, float) and strength == 1
-    leaves, treedef = jax.tree.flatten(updates)
-    return treedef.unflatten(
-        _psi(leaf, None if full else strength, group) if group.axes else leaf
-        for leaf, group in zip(leaves, groups, strict=True)
-    )
-
-
-# Inlined into the caller's program; equal leaves are traced once.
-@functools.partial(jax.jit, static_argnames="group", inline=True)
-def _psi(
-    gradient: jax.Array,
-    strength: jax.typing.ArrayLike | None,
-    group: MatrixGroup,
-) -> jax.Array:
-    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
-    damping = _four_alpha(gradient, group)
-    if strength is not None:
-        damping = jnp.asarray(strength).astype(damping.dtype) * damping
-    kept = (4 - damping) / 4
-    # A lone entry's alpha is 1 up to rounding; its Psi is 0, never of the
-    # other sign.
-    rounding = float(jnp.finfo(kept.dtype).epsneg)
-    kept = jax.lax.select(kept <= rounding, jnp.zeros_like(kept), kept)
-    return gradient.astype(wide_dtype(gradient)) * kept  # Eq. 1
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _four_alpha(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
-    """Eq. 2 times 4, at both ends of the float range and free of copies."""
-    return _magnitude(gradient) * _four_over_sum(gradient, group)  # Eq. 2
-
-
-@_four_alpha.defjvp
-def _four_alpha_jvp(group: MatrixGroup, primals, tangents):
-    """The slope (d|g| - alpha sum(d|g|)) / sum, never with 1 / sum^2."""
-    magnitude, moved = jax.jvp(_smooth_magnitude, primals, tangents)
-    (gradient,) = primals
-    scale = _four_over_sum(gradient, group)
-    four_alpha, share = magnitude * scale, moved * scale
-    total = _matrix_sum(share, group)
-    return four_alpha, share - four_alpha * (total / 4)
-
-
-def _magnitude(gradient: jax.Array) -> jax.Array:
-    magnitude = jnp.abs(gradient.astype(wide_dtype(gradient)))
-    if jnp.iscomplexobj(gradient):
-        # |g| of a finite complex number can overflow, and inf * 0 is nan.
-        magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)
-    return magnitude
-
-
-def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
-    """The same number with derivative 0 at 0, where JAX gives |x| a 1."""
-    if jnp.iscomplexobj(gradient):
-        return _magnitude(gradient)
-    entries = gradient.astype(wide_dtype(gradient))
-    return jnp.sign(entries) * entries
-
-
-def _four_over_sum(gradient: jax.Array, group: MatrixGroup) -> jax.Array:
-    """One number a matrix; 0 where the sum overflows."""
-    # XLA's CPU backend writes |g| to memory where the reduction and the
-    # elementwise pass share it, which costs more than a step of AdamW. The
-    # barrier makes them two expressions; it costs no copy.
-    operand = jax.lax.optimization_barrier(gradient)
-    total = _matrix_sum(jnp.abs(operand.astype(wide_dtype(gradient))), group)
-    # The reciprocal is one division a matrix instead of one an entry. With
-    # the factor 4 it stays a normal number for every normal total: 1 / total
-    # overflows for small totals and is flushed to zero for large ones. Sums
-    # below that, of an all-zero matrix above all, leave alpha at 0, and have
-    # no derivative that could be 0 / 0.
-    smallest = 2 * float(jnp.finfo(total.dtype).tiny)
-    return 4 / jnp.where(total < smallest, jnp.ones_like(total), total)
-
-
-def _matrix_sum(entries: jax.Array, group: MatrixGroup) -> jax.Array:
-    total = jnp.sum(
-        entries,
-        axis=group.axes,
-        keepdims=len(group.axes) < entries.ndim,
-    )
-    return jax.lax.psum(total, group.axis_names) if group.axis_names else total

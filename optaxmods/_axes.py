@@ -272,11 +272,11 @@ def splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
 def _may_split(leaf: Any, name: str) -> bool:
     if not isinstance(leaf, jax.Array) or not is_bound(name):
         return True
-    tracked = _varying_axes(jax.lax.axis_index(name))
-    return not tracked or name in _varying_axes(leaf)
+    tracked = varying_axes(jax.lax.axis_index(name))
+    return not tracked or name in varying_axes(leaf)
 
 
-def _varying_axes(array: jax.Array) -> frozenset[Hashable]:
+def varying_axes(array: jax.Array) -> frozenset[Hashable]:
     abstract = jax.typeof(array)
     if hasattr(abstract, "manual_axis_type"):
         return abstract.manual_axis_type.varying

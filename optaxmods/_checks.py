@@ -28,29 +28,19 @@ def shown(value: Any) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
-def is_real_scalar(value: Any) -> bool:
-    """Whether it is an array of one real number; no boolean is one."""
-    dtype = getattr(value, "dtype", None)
-    return (
-        dtype is not None
-        and jnp.ndim(value) == 0
-        and (
-            jnp.issubdtype(dtype, jnp.floating)
-            or jnp.issubdtype(dtype, jnp.integer)
-        )
-    )
-
-
 def is_scalar(value: Any) -> bool:
-    """The same, of any number: complex parameters have complex rates.
+    """Whether it is an array of one number; no boolean is one.
 
-    ``optax.inject_hyperparams`` gives numbers the parameters' dtype.
+    It may be complex: ``optax.inject_hyperparams`` gives numbers the dtype of
+    the parameters.
     """
     dtype = getattr(value, "dtype", None)
-    is_complex = dtype is not None and jnp.issubdtype(
-        dtype, jnp.complexfloating
-    )
-    return is_real_scalar(value) or (is_complex and jnp.ndim(value) == 0)
+    is_number = dtype is not None and jnp.issubdtype(dtype, jnp.number)
+    return is_number and jnp.ndim(value) == 0
+
+
+def is_real_scalar(value: Any) -> bool:
+    return is_scalar(value) and not jnp.iscomplexobj(value)
 
 
 def is_boolean(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Moments: running means of gradients, one array for each parameter."""
 
+import functools
 from typing import Any
 
 import jax
@@ -14,21 +15,21 @@ def zero_moments(
 ) -> optax.Updates:
     """Zeros that are split over a mesh as the parameters are."""
     zeros = optax.tree.zeros_like(params, dtype=dtype)
-    return jax.tree.map(_split_as, zeros, params)
-
-
-def _split_as(zeros: jax.Array, param: Any) -> jax.Array:
-    if not isinstance(param, Tracer):
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         return zeros  # Outside of jit they are split already.
     # On automatic axes the compiler would leave zeros that depend on no
     # parameter whole on every device. Here it cannot tell that they do not.
     # (jax.experimental.shard_alike joins all leaves of one shape.)
     never = jax.lax.optimization_barrier(jnp.asarray(False))
+    return jax.tree.map(functools.partial(_or_zeros, never), params, zeros)
+
+
+def _or_zeros(is_param: jax.Array, param: Any, zeros: jax.Array) -> jax.Array:
     param = param if jnp.iscomplexobj(zeros) else jnp.real(param)
     space = jax.typeof(zeros).memory_space
     if jax.typeof(param).memory_space != space:  # Offloaded to the host.
         param = jax.device_put(param, space)
-    return jax.lax.select(never, param.astype(zeros.dtype), zeros)
+    return jax.lax.select(is_param, param.astype(zeros.dtype), zeros)
 
 
 def update_moment(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, regularize, strength_at
+from optaxmods._agr import check_strength, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
@@ -18,6 +18,7 @@ from optaxmods._axes import (
 from optaxmods._checks import check_moments
 from optaxmods._dtypes import returned_as_came, returning_as_came
 from optaxmods._moments import update_moment, zero_moments
+from optaxmods._psi import regularize
 from optaxmods._restart import Restart, check_restart, is_due
 
 

@@ -313,10 +313,11 @@ def test_strength_outside_the_unit_interval(factory, strength):
 
 @every_factory
 @pytest.mark.parametrize(
-    "strength", ["0.5", None, 0.5j, [0.5], np.ones(2), jnp.bool_(True)]
+    "strength",
+    ["0.5", None, 0.5j, [0.5], np.ones(2), jnp.bool_(True), True],
 )
 def test_strength_that_is_no_real_number(factory, strength):
-    with pytest.raises(ValueError, match="strength must be a number in"):
+    with pytest.raises(ValueError, match="strength must be a number or a sch"):
         factory(strength=strength)
 
 

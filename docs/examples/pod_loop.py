@@ -6,36 +6,20 @@ trains in one process with eight virtual CPU devices. On a pod every host starts
 one process, which calls ``jax.distributed.initialize()``, and then ``train``
 with a folder that all of them see; ``multi_process.py`` does it on one machine.
 The number of devices has to be even, and its half and the number of processes
-have to divide BATCH.
+have to divide the BATCH of ``pod_step.py``.
 """
 
-import functools
 import sys
 import tempfile
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-import numpy as np
 import optax
 import orbax.checkpoint as ocp
-
-import optaxmods
+from pod_step import read_batch, start, train_step
 
 STEPS, SAVE_EVERY = 6, 3
-BATCH, WIDTH, HIDDEN, CLASSES = 16, 8, 16, 4
-
-adjuster = optaxmods.GradientAdjuster(hidden_sizes=())
-solver = optaxmods.with_lga(
-    optax.chain(
-        optaxmods.gal(adjuster, CLASSES),
-        optaxmods.agr(),
-        optaxmods.adan(1e-2),
-    ),
-    1e-5,
-    status_every=2,
-)
 
 
 def make_mesh():
@@ -45,48 +29,6 @@ def make_mesh():
         ("data", "model"),
         axis_types=(AxisType.Explicit, AxisType.Explicit),
     )
-
-
-def start():
-    """The parameters and the optimizer's state; under jit all are sharded."""
-    keys = jax.random.split(jax.random.key(0))
-    params = {
-        "hidden": jax.random.normal(keys[0], (WIDTH, HIDDEN)),
-        "output": jax.random.normal(keys[1], (HIDDEN, CLASSES)),
-    }
-    specs = {"hidden": P(None, "model"), "output": P("model", None)}
-    params = jax.tree.map(jax.sharding.reshard, params, specs)
-    return params, solver.init(params)
-
-
-def read_batch(step):
-    """This process's part of a batch."""
-    examples = np.random.default_rng(step).standard_normal((BATCH, WIDTH))
-    parts = np.split(examples.astype(np.float32), jax.process_count())
-    inputs = parts[jax.process_index()]
-    return inputs, np.argmax(inputs[:, :CLASSES], axis=-1)
-
-
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def train_step(params, state, inputs, labels):
-    def objective(params, theta):
-        hidden = jnp.tanh(inputs @ params["hidden"])
-        logits = jnp.dot(hidden, params["output"], out_sharding=P("data", None))
-        return adjuster.loss(
-            theta,
-            logits,
-            lambda z: optax.softmax_cross_entropy_with_integer_labels(
-                z, labels
-            ),
-        )
-
-    theta = optaxmods.adjuster_params(state)
-    grad_fn = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    (loss, _), (grads, adjuster_grads) = grad_fn(params, theta)
-    updates, state = solver.update(
-        grads, state, params, value=loss, adjuster_grads=adjuster_grads
-    )
-    return optax.apply_updates(params, updates), state
 
 
 def abstract_start(mesh):

@@ -1,0 +1,175 @@
+"""The operator Psi and its coefficients alpha, matrix by matrix.
+
+Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._agr`,
+:mod:`optaxmods._adamw_agr` and :mod:`optaxmods._scale_by_adan` call them.
+"""
+
+from collections.abc import Iterator, Sequence
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxmods._axes import (
+    AxisNames,
+    MatrixGroup,
+    ReductionAxes,
+    matrix_groups,
+)
+from optaxmods._dtypes import wide_dtype
+from optaxmods._matrix_sums import matrix_sums, on_shards, parts
+
+Arrays = Sequence[jax.Array]
+Groups = tuple[MatrixGroup, ...]
+
+
+def regularize(
+    updates: optax.Updates,
+    strength: jax.typing.ArrayLike,
+    reduction_axes: ReductionAxes = None,
+    axis_name: AxisNames = None,
+) -> optax.Updates:
+    """Psi of every weight matrix, in float32 or wider; other leaves as is."""
+    groups = matrix_groups(updates, reduction_axes, axis_name, at_update=True)
+    if isinstance(strength, float) and strength == 0:
+        return updates
+    full = isinstance(strength, float) and strength == 1
+    leaves, treedef = jax.tree.flatten(updates)
+    psis = dict(_by_parts(_psi, leaves, groups, None if full else strength))
+    return treedef.unflatten(
+        psis.get(index, leaf) for index, leaf in enumerate(leaves)
+    )
+
+
+def coefficients(
+    updates: optax.Updates, reduction_axes: ReductionAxes = None
+) -> optax.Updates:
+    """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
+    groups = matrix_groups(updates, reduction_axes)
+    leaves, treedef = jax.tree.flatten(updates)
+    alphas = dict(_by_parts(_alpha, leaves, groups, None))
+    return treedef.unflatten(
+        alphas[index]
+        if index in alphas
+        else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
+        for index, leaf in enumerate(leaves)
+    )
+
+
+def _by_parts(
+    function, leaves: Arrays, groups: Sequence[MatrixGroup], strength
+) -> Iterator[tuple[int, jax.Array]]:
+    """Each regularized leaf's index and what ``function`` makes of it."""
+    for part in parts(leaves, groups):
+        results = _of_part(
+            function,
+            tuple(leaves[index] for index in part.indices),
+            strength,
+            part.groups,
+            part.mesh,
+        )
+        yield from zip(part.indices, results, strict=True)
+
+
+# Inlined into the caller's program; equal leaves are traced once.
+@functools.partial(jax.jit, static_argnums=(0, 3, 4), inline=True)
+def _of_part(function, gradients: Arrays, strength, groups: Groups, mesh):
+    function = functools.partial(function, groups=groups)
+    if mesh is not None:
+        function = on_shards(function, gradients, mesh)
+    return function(gradients, strength)
+
+
+def _psi(
+    gradients: Arrays,
+    strength: jax.typing.ArrayLike | None,
+    groups: Groups,
+) -> list[jax.Array]:
+    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
+    psis = []
+    for gradient, damping in zip(
+        gradients, _four_alpha(gradients, groups), strict=True
+    ):
+        if strength is not None:
+            damping = jnp.asarray(strength).astype(damping.dtype) * damping
+        kept = (4 - damping) / 4
+        # A lone entry's alpha is 1 up to rounding; its Psi is 0, never of the
+        # other sign.
+        rounding = float(jnp.finfo(kept.dtype).epsneg)
+        kept = jax.lax.select(kept <= rounding, jnp.zeros_like(kept), kept)
+        psis.append(gradient.astype(wide_dtype(gradient)) * kept)  # Eq. 1
+    return psis
+
+
+def _alpha(gradients: Arrays, _, groups: Groups) -> list[jax.Array]:
+    return [four_alpha / 4 for four_alpha in _four_alpha(gradients, groups)]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _four_alpha(gradients: Arrays, groups: Groups) -> list[jax.Array]:
+    """Eq. 2 times 4, at both ends of the float range and free of copies."""
+    scales = _four_over_sum(gradients, groups)
+    return [
+        _magnitude(gradient) * scale  # Eq. 2
+        for gradient, scale in zip(gradients, scales, strict=True)
+    ]
+
+
+@_four_alpha.defjvp
+def _four_alpha_jvp(groups: Groups, primals, tangents):
+    """The slope (d|g| - alpha sum(d|g|)) / sum, never with 1 / sum^2."""
+    (gradients,), (directions,) = primals, tangents
+    four_alphas, shares = [], []
+    for gradient, direction, scale in zip(
+        gradients, directions, _four_over_sum(gradients, groups), strict=True
+    ):
+        magnitude, moved = jax.jvp(_smooth_magnitude, (gradient,), (direction,))
+        four_alphas.append(magnitude * scale)
+        shares.append(moved * scale)
+    slopes = [
+        share - four_alpha * (total / 4)
+        for share, four_alpha, total in zip(
+            shares, four_alphas, matrix_sums(shares, groups), strict=True
+        )
+    ]
+    return four_alphas, slopes
+
+
+def _magnitude(gradient: jax.Array) -> jax.Array:
+    magnitude = jnp.abs(gradient.astype(wide_dtype(gradient)))
+    if jnp.iscomplexobj(gradient):
+        # |g| of a finite complex number can overflow, and inf * 0 is nan.
+        magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)
+    return magnitude
+
+
+def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
+    """The same number with derivative 0 at 0, where JAX gives |x| a 1."""
+    if jnp.iscomplexobj(gradient):
+        return _magnitude(gradient)
+    entries = gradient.astype(wide_dtype(gradient))
+    return jnp.sign(entries) * entries
+
+
+def _four_over_sum(gradients: Arrays, groups: Groups) -> list[jax.Array]:
+    """One number a matrix; 0 where the sum overflows."""
+    # XLA's CPU backend writes |g| to memory where the reduction and the
+    # elementwise pass share it, which costs more than a step of AdamW. The
+    # barrier makes them two expressions; it costs no copy.
+    operands = [jax.lax.optimization_barrier(g) for g in gradients]
+    totals = matrix_sums(
+        [jnp.abs(operand.astype(wide_dtype(operand))) for operand in operands],
+        groups,
+    )
+    return [_four_over(total) for total in totals]
+
+
+def _four_over(total: jax.Array) -> jax.Array:
+    # The reciprocal is one division a matrix instead of one an entry. With
+    # the factor 4 it stays a normal number for every normal total: 1 / total
+    # overflows for small totals and is flushed to zero for large ones. Sums
+    # below that, of an all-zero matrix above all, leave alpha at 0, and have
+    # no derivative that could be 0 / 0.
+    smallest = 2 * float(jnp.finfo(total.dtype).tiny)
+    return 4 / jnp.where(total < smallest, jnp.ones_like(total), total)
