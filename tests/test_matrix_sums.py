@@ -200,6 +200,20 @@ def test_outside_of_jit(axis_types, is_set):
     assert_close(got, wanted(gradients))
 
 
+@pytest.mark.parametrize("axis_types", [(AUTO, EXPLICIT), (EXPLICIT, AUTO)])
+def test_types_that_say_half_of_it(axis_types):
+    # As manual axes, those of which types say nothing would gather the leaves.
+    # (JAX itself gathers what both types split along one axis.)
+    gradients, specs = draw()[:3], SPECS[:3]
+    mesh = make_mesh(*axis_types)
+    with jax.set_mesh(mesh):
+        sharded = put(gradients, mesh, specs)
+        moved = moved_by(psi, sharded)
+        got = jax.jit(psi)(sharded)
+    assert_close(got, wanted(gradients))
+    assert {each.kind for each in moved} == {"all-reduce"}
+
+
 def test_leaves_on_two_meshes():
     gradients = draw(3)
     row = jax.make_mesh((8,), ("row",), axis_types=(EXPLICIT,))
