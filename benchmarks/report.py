@@ -118,6 +118,13 @@ def print_table(result: Result) -> None:
     sentences = verdicts.sentences(found, result)
     legend = verdicts.legend(found, result)
     console.print("\n".join(filter(None, [*sentences, legend])))
+    pairs = dict.fromkeys(
+        f"{row.method} with {verdicts.method(found, row.method).baseline}"
+        for row in rows
+        if row.comparisons
+    )
+    if pairs:
+        console.print(f"Compared: {', '.join(pairs)}.")
     console.print(markdown.caption(found, result))
 
 

@@ -68,9 +68,10 @@ def matrix_groups(
         named = _leaf_axis_names(path, names_of)
         if at_update:
             check_bound(named)
-        names = splitting_names(leaf, named)
-        shards = math.prod(_mesh_axis_size(name) for name in names)
+        sizes = {n: _mesh_axis_size(n) for n in splitting_names(leaf, named)}
+        shards = math.prod(sizes.values())
         axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
+        names = tuple(name for name, size in sizes.items() if size > 1)
         groups.append(MatrixGroup(axes, names if axes else ()))
     return groups
 

@@ -1,7 +1,7 @@
 """Sums over weight matrices, in few reductions where a mesh splits many.
 
 XLA combines reductions over the same devices, but no more than 256 of them, and
-needs two for a sum over two mesh axes. Where it is known here what splits a
+each array in them still costs time. Where it is known here what splits a
 matrix, by name under ``jax.shard_map`` or by type on explicit axes, the sums
 over the same mesh axes are joined into one array first.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
@@ -30,20 +31,26 @@ class Part(NamedTuple):
 
 def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
     """All leaves with a matrix; each alone where nothing is to be joined."""
-    alone, joint = [], collections.defaultdict(list)
+    found, joint = [], collections.defaultdict(list)
     for index, (leaf, group) in enumerate(zip(leaves, groups, strict=True)):
-        mesh = None
-        if group.axes and not group.axis_names:
-            mesh, names = _split_by_type(leaf, group.axes)
-            group = group._replace(axis_names=names)
         if group.axis_names:
-            joint[mesh].append((index, group))
+            joint[None, None].append((index, group))
+            continue
+        mesh, names = _split_by_type(leaf, group.axes)
+        if names:
+            # Meshes of one type can be of different devices.
+            placed = None if isinstance(leaf, Tracer) else leaf.sharding.mesh
+            named = group._replace(axis_names=names)
+            joint[mesh, placed].append((index, named))
         elif group.axes:
-            alone.append(Part((index,), (group,), None))
-    for mesh, members in joint.items():
-        indices, its_groups = zip(*members, strict=True)
-        alone.append(Part(indices, its_groups, mesh))
-    return alone
+            found.append(Part((index,), (group,), None))
+    for (mesh, placed), members in joint.items():
+        if mesh is not None and placed is None and _is_partly_mapped(mesh):
+            found += [Part((i,), (groups[i],), None) for i, _ in members]
+        else:
+            indices, its_groups = zip(*members, strict=True)
+            found.append(Part(indices, its_groups, mesh))
+    return found
 
 
 def _split_by_type(
@@ -51,20 +58,36 @@ def _split_by_type(
 ) -> tuple[AbstractMesh | None, Names]:
     """The mesh, and which of its axes split these axes of the leaf."""
     sharding = jax.typeof(leaf).sharding
+    mesh, spec = sharding.mesh, sharding.spec
     if (
-        set(sharding.mesh.axis_types) != {AxisType.Explicit}
+        set(mesh.axis_types) != {AxisType.Explicit}
         # Before, jax.vmap over an axis that is split fails in jax.shard_map.
         or jax.__version_info__ < (0, 10)
         # Not yet a sum over the mesh: JAX says so where |g| is formed.
-        or sharding.spec.unreduced
-        or sharding.spec.reduced
+        or spec.unreduced
+        or spec.reduced
     ):
         return None, ()
     names = set()
     for axis in axes:
-        entry = sharding.spec[axis] or ()
+        entry = spec[axis] or ()
         names.update((entry,) if isinstance(entry, str) else entry)
-    return sharding.mesh, tuple(names)
+    return mesh, tuple(name for name in names if mesh.shape[name] > 1)
+
+
+def _is_partly_mapped(mesh: AbstractMesh) -> bool:
+    """Whether jax.vmap maps an array's axis here that the mesh splits.
+
+    jax.shard_map leaves that mesh axis out, and gathers what it splits.
+    """
+    manual = []
+
+    def look():
+        manual.extend(jax.sharding.get_abstract_mesh().manual_axes)
+        return jnp.zeros(())
+
+    jax.eval_shape(jax.shard_map(look, mesh=mesh, in_specs=(), out_specs=P()))
+    return set(manual) != set(mesh.axis_names)
 
 
 def on_shards(
@@ -95,8 +118,13 @@ def matrix_sums(
             alone = None if _reshapes_locally(total) else index
             key = names, varying_axes(total), total.dtype, alone
             joint[key].append(index)
+    sets = {names for names, *_ in joint}
+    axes = {name for names in sets for name in names}
     for (names, *_), indices in joint.items():
-        summed = _joint_psum([totals[index] for index in indices], names)
+        # Over one axis after the other where this makes fewer reductions: XLA
+        # combines those few that are over the same axis.
+        rounds = [(n,) for n in names] if len(axes) < len(sets) else [names]
+        summed = _joint_psum([totals[index] for index in indices], rounds)
         for index, total in zip(indices, summed, strict=True):
             totals[index] = total
     return totals
@@ -109,13 +137,17 @@ def _reshapes_locally(total: jax.Array) -> bool:
     return total.ndim == 0 or bool(is_manual)
 
 
-def _joint_psum(totals: list[jax.Array], names: Names) -> list[jax.Array]:
+def _joint_psum(
+    totals: list[jax.Array], rounds: list[Names]
+) -> list[jax.Array]:
+    joined = totals[0]
+    if len(totals) > 1:
+        joined = jnp.concatenate([jnp.ravel(total) for total in totals])
+    for names in rounds:
+        joined = jax.lax.psum(joined, names)
     if len(totals) == 1:
-        return [jax.lax.psum(totals[0], names)]
-    joined = jnp.concatenate([jnp.ravel(total) for total in totals])
-    split = jax.lax.split(
-        jax.lax.psum(joined, names), [total.size for total in totals]
-    )
+        return [joined]
+    split = jax.lax.split(joined, [total.size for total in totals])
     return [
         array.reshape(total.shape)
         for array, total in zip(split, totals, strict=True)

@@ -72,7 +72,7 @@ def _by_parts(
         yield from zip(part.indices, results, strict=True)
 
 
-# Inlined into the caller's program; equal leaves are traced once.
+# Inlined into the caller's program; equal parts are traced once.
 @functools.partial(jax.jit, static_argnums=(0, 3, 4), inline=True)
 def _of_part(function, gradients: Arrays, strength, groups: Groups, mesh):
     function = functools.partial(function, groups=groups)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import __main__ as command_line
 from benchmarks import data, study
 
-METHODS = ["adamw", "adan_agr"]
+METHODS = ["adamw", "adamw_agr"]
 CURVES = ["train_loss", "test_loss", "test_accuracy"]
 DEMO = study.find("demo")
 
@@ -70,6 +70,7 @@ def test_demo_writes_what_it_measured(tmp_path, capsys):
     written = [path for path in folder.iterdir() if path.is_file()]
     assert sorted(path.name for path in written) == [
         "demo.curves.png",
+        "demo.effects.png",
         "demo.json",
         "demo.md",
     ]
@@ -85,6 +86,7 @@ def test_demo_writes_what_it_measured(tmp_path, capsys):
     assert device["platform"] == jax.default_backend()
     markdown = (folder / "demo.md").read_text()
     assert_demo_table(result, [captured.out, markdown])
+    assert "Compared: adamw_agr with adamw." in captured.out
     starts, ends = set(), set()
     for cell in result["cells"]:
         for name in CURVES:

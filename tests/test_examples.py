@@ -53,6 +53,10 @@ CHECKS = {
 }
 
 
+def test_no_program_is_left_out():
+    assert set(CHECKS) == set(PROGRAMS)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_as_written(name, tmp_path):
     # A program asks for the devices that it needs, whatever the user has set.

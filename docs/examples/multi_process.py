@@ -4,8 +4,8 @@
 
 starts both on this machine, with four virtual CPU devices each; other numbers
 that ``pod_loop.py`` allows do as well. On a pod every host starts one process
-by itself, which calls ``jax.distributed.initialize()`` without arguments, where
-``work`` names an address.
+by itself. There ``work`` has no ``use_cpus``, and calls
+``jax.distributed.initialize()`` without arguments.
 """
 
 import pathlib

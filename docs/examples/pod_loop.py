@@ -3,8 +3,9 @@
     python pod_loop.py
 
 trains in one process with eight virtual CPU devices. On a pod every host starts
-one process, which calls ``jax.distributed.initialize()``, and then ``train``
-with a folder that all of them see; ``multi_process.py`` does it on one machine.
+one process, which calls ``jax.distributed.initialize()`` in place of
+``use_cpus``, and then ``train`` with a folder that all of them see;
+``multi_process.py`` does it on one machine.
 The number of devices has to be even, and its half and the number of processes
 have to divide the BATCH of ``pod_step.py``.
 """
