@@ -26,13 +26,10 @@ from split_matrices import (
 from benchmarks.collectives import Collective
 import optaxmods
 
-pytestmark = [
-    pytest.mark.usual_compilation,
-    pytest.mark.skipif(
-        jax.__version_info__ < (0, 10),
-        reason="before JAX 0.10 sums on explicit axes are not joined",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    jax.__version_info__ < (0, 10),
+    reason="before JAX 0.10 sums on explicit axes are not joined",
+)
 
 
 @pytest.mark.parametrize("axes", [None, LAYERS])

@@ -9,8 +9,6 @@ import pytest
 from benchmarks import mesh_cost
 from benchmarks.collectives import Collective, collectives
 
-pytestmark = pytest.mark.usual_compilation
-
 # Before JAX 0.10 they are not.
 JOINED = AxisType.Explicit if jax.__version_info__ >= (0, 10) else None
 

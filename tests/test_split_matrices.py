@@ -25,13 +25,10 @@ from split_matrices import (
     wanted,
 )
 
-pytestmark = [
-    pytest.mark.usual_compilation,
-    pytest.mark.skipif(
-        jax.__version_info__ < (0, 10),
-        reason="before JAX 0.10 sums on explicit axes are not joined",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    jax.__version_info__ < (0, 10),
+    reason="before JAX 0.10 sums on explicit axes are not joined",
+)
 
 
 def test_dtypes_are_joined_as_they_are():
