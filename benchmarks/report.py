@@ -116,7 +116,7 @@ def print_table(result: Result) -> None:
                 table.add_row(row.method, *tables.means(found, row))
         console.print(table)
     sentences = verdicts.sentences(found, result)
-    legend = verdicts.legend(found, result)
+    legend = verdicts.legend(rows)
     console.print("\n".join(filter(None, [*sentences, legend])))
     pairs = dict.fromkeys(
         f"{row.method} with {verdicts.method(found, row.method).baseline}"

@@ -168,10 +168,9 @@ def sentences(study: Study, result: Result) -> list[str]:
     ]
 
 
-def legend(study: Study, result: Result) -> str:
-    """Returns what the words of a run's verdicts mean."""
-    comparisons = [c for row in rows(study, result) for c in row.comparisons]
-    used = {comparison.verdict for comparison in comparisons}
+def legend(rows: Iterable[Row]) -> str:
+    """Returns what the words of the rows' verdicts mean."""
+    used = {c.verdict for row in rows for c in row.comparisons}
     parts = [
         f"{word} = {short}" for word, short in SHORT.items() if word in used
     ]

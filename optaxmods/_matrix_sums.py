@@ -92,13 +92,17 @@ def _is_partly_mapped(mesh: AbstractMesh) -> bool:
 
 def on_shards(
     function: Callable[..., list[jax.Array]],
-    leaves: Sequence[jax.Array],
     mesh: AbstractMesh,
+    leaves: Sequence[jax.Array],
+    *whole: Any,
 ) -> Callable[..., list[jax.Array]]:
-    """Gives ``function`` the leaves' shards, and a second argument whole."""
+    """Gives ``function`` the leaves' shards, and all other arguments whole."""
     specs = tuple(jax.typeof(leaf).sharding.spec for leaf in leaves)
     return jax.shard_map(
-        function, mesh=mesh, in_specs=(specs, P()), out_specs=list(specs)
+        function,
+        mesh=mesh,
+        in_specs=(specs, *(P() for _ in whole)),
+        out_specs=list(specs),
     )
 
 

@@ -34,9 +34,10 @@ def regularize(
     groups = matrix_groups(updates, reduction_axes, axis_name, at_update=True)
     if isinstance(strength, float) and strength == 0:
         return updates
-    full = isinstance(strength, float) and strength == 1
+    is_full = isinstance(strength, float) and strength == 1
+    given = () if is_full else (strength,)
     leaves, treedef = jax.tree.flatten(updates)
-    psis = dict(_by_parts(_psi, leaves, groups, None if full else strength))
+    psis = dict(_by_parts(_psi, leaves, groups, *given))
     return treedef.unflatten(
         psis.get(index, leaf) for index, leaf in enumerate(leaves)
     )
@@ -48,7 +49,7 @@ def coefficients(
     """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
     groups = matrix_groups(updates, reduction_axes)
     leaves, treedef = jax.tree.flatten(updates)
-    alphas = dict(_by_parts(_alpha, leaves, groups, None))
+    alphas = dict(_by_parts(_alpha, leaves, groups))
     return treedef.unflatten(
         alphas[index]
         if index in alphas
@@ -58,32 +59,28 @@ def coefficients(
 
 
 def _by_parts(
-    function, leaves: Arrays, groups: Sequence[MatrixGroup], strength
+    function, leaves: Arrays, groups: Sequence[MatrixGroup], *given
 ) -> Iterator[tuple[int, jax.Array]]:
     """Each regularized leaf's index and what ``function`` makes of it."""
     for part in parts(leaves, groups):
-        results = _of_part(
-            function,
-            tuple(leaves[index] for index in part.indices),
-            strength,
-            part.groups,
-            part.mesh,
-        )
+        gradients = tuple(leaves[index] for index in part.indices)
+        results = _of_part(function, part.groups, part.mesh, gradients, *given)
         yield from zip(part.indices, results, strict=True)
 
 
 # Inlined into the caller's program; equal parts are traced once.
-@functools.partial(jax.jit, static_argnums=(0, 3, 4), inline=True)
-def _of_part(function, gradients: Arrays, strength, groups: Groups, mesh):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _of_part(function, groups: Groups, mesh, *arguments):
     function = functools.partial(function, groups=groups)
     if mesh is not None:
-        function = on_shards(function, gradients, mesh)
-    return function(gradients, strength)
+        function = on_shards(function, mesh, *arguments)
+    return function(*arguments)
 
 
 def _psi(
     gradients: Arrays,
-    strength: jax.typing.ArrayLike | None,
+    strength: jax.typing.ArrayLike | None = None,
+    *,
     groups: Groups,
 ) -> list[jax.Array]:
     """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
@@ -102,7 +99,7 @@ def _psi(
     return psis
 
 
-def _alpha(gradients: Arrays, _, groups: Groups) -> list[jax.Array]:
+def _alpha(gradients: Arrays, *, groups: Groups) -> list[jax.Array]:
     return [four_alpha / 4 for four_alpha in _four_alpha(gradients, groups)]
 
 

@@ -63,11 +63,13 @@ def test_the_words_are_explained_on_the_screen():
         result = result_of(
             {"plain": PLAIN, "claimed": ours, "control": control}
         )
-        used = {row.verdict for row in verdicts.rows(STUDY, result)}
-        legend = verdicts.legend(STUDY, result)
+        rows = verdicts.rows(STUDY, result)
+        used = {row.verdict for row in rows}
+        legend = verdicts.legend(rows)
         for word in verdicts.WORDS:
             assert (f"{word} = " in legend) == (word in used)
-    assert verdicts.legend(STUDY, result_of({"plain": PLAIN})) == ""
+    alone = verdicts.rows(STUDY, result_of({"plain": PLAIN}))
+    assert verdicts.legend(alone) == ""
 
 
 def test_the_direction_flips_where_smaller_is_better():
