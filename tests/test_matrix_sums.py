@@ -3,6 +3,10 @@
 import functools
 
 import jax
+from jax.experimental.custom_partitioning import custom_partitioning
+import jax.export
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
 import optax
@@ -15,6 +19,7 @@ from split_matrices import (
     SPECS,
     assert_close,
     draw,
+    joined_by_type,
     make_mesh,
     moved_by,
     psi,
@@ -26,14 +31,14 @@ from split_matrices import (
 from benchmarks.collectives import Collective
 import optaxmods
 
-pytestmark = pytest.mark.skipif(
-    jax.__version_info__ < (0, 10),
-    reason="before JAX 0.10 sums on explicit axes are not joined",
-)
+ROUTES = [
+    pytest.param(route, marks=joined_by_type if "shard" not in route else ())
+    for route in routes(1, None)
+]
 
 
 @pytest.mark.parametrize("axes", [None, LAYERS])
-@pytest.mark.parametrize("route", routes(1, None))
+@pytest.mark.parametrize("route", ROUTES)
 def test_one_reduction_for_each_mesh_axis(route, axes):
     gradients = draw(16)
     function, axis_type = routes(16, axes)[route]
@@ -51,6 +56,7 @@ def test_one_reduction_for_each_mesh_axis(route, axes):
     assert arrays == (5 if axes and "without" not in route else 4)
 
 
+@joined_by_type
 def test_as_many_for_more_matrices_than_xla_combines():
     # XLA makes two of these where each leaf is summed by itself.
     leaves, specs = [np.ones((4, 2))] * 257, [P("data", None)] * 257
@@ -60,6 +66,7 @@ def test_as_many_for_more_matrices_than_xla_combines():
     assert moved == [Collective("all-reduce", (257,))]
 
 
+@joined_by_type
 @pytest.mark.parametrize(
     ("specs", "reductions"),
     [
@@ -81,6 +88,7 @@ def test_no_more_reductions_than_axes_or_sets_of_them(specs, reductions):
     assert [each.kind for each in moved] == ["all-reduce"] * reductions
 
 
+@joined_by_type
 def test_three_mesh_axes():
     # XLA makes seven where each leaf is summed by itself.
     specs = [
@@ -165,3 +173,32 @@ def test_a_stack_that_the_compiler_splits_is_not_gathered():
         got = jax.jit(function)(stacks)
     assert_close(got, wanted([*stack, *stack], LAYERS))
     assert {each.kind for each in moved} == {"all-reduce"}
+
+
+def test_what_could_ask_the_compiler_cannot_be_exported():
+    # The reason why sums on automatic axes are not joined.
+    @custom_partitioning
+    def total(array):
+        return jnp.sum(array)
+
+    def partition(mesh, shapes, _):
+        sharding = shapes[0].sharding
+        names = tuple(name for name in sharding.spec if name)
+        whole = NamedSharding(mesh, P())
+        return (
+            mesh,
+            lambda array: jax.lax.psum(jnp.sum(array), names),
+            whole,
+            (sharding,),
+        )
+
+    total.def_partition(
+        partition,
+        infer_sharding_from_operands=lambda mesh, *_: NamedSharding(mesh, P()),
+        sharding_rule="i j ->",
+    )
+    mesh = make_mesh(AUTO, AUTO)
+    (array,) = put([np.ones((8, 8))], mesh, [P("data", "model")])
+    assert [each.kind for each in moved_by(total, array)] == ["all-reduce"]
+    with pytest.raises(NotImplementedError, match="serialization"):
+        jax.export.export(jax.jit(total))(array)

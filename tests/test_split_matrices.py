@@ -17,6 +17,7 @@ from split_matrices import (
     SPECS,
     assert_close,
     draw,
+    joined_by_type,
     make_mesh,
     moved_by,
     psi,
@@ -25,12 +26,8 @@ from split_matrices import (
     wanted,
 )
 
-pytestmark = pytest.mark.skipif(
-    jax.__version_info__ < (0, 10),
-    reason="before JAX 0.10 sums on explicit axes are not joined",
-)
 
-
+@joined_by_type
 def test_dtypes_are_joined_as_they_are():
     dtypes = ("bfloat16", "complex64", "float32", "float64")
     mesh = make_mesh(EXPLICIT, EXPLICIT)
@@ -160,30 +157,59 @@ def test_under_vmap(spec, mapped):
     assert {each.kind for each in moved} <= {"all-reduce"}
 
 
+def scanned(function):
+    def repeated(gradients):
+        return jax.lax.scan(
+            lambda carry, _: (function(carry), None), gradients, length=2
+        )[0]
+
+    return repeated
+
+
+def chosen(function):
+    return lambda gradients: jax.lax.cond(True, function, list, gradients)
+
+
+@pytest.mark.parametrize("traced", [jax.jit, jax.checkpoint, scanned, chosen])
+def test_what_is_traced_under_vmap_is_not_gathered(traced):
+    gradients, specs = draw(5)[4:], [P("data", None, "model")]
+    mesh, function = make_mesh(EXPLICIT, EXPLICIT), traced(psi)
+    with jax.set_mesh(mesh):
+        sharded = put(gradients, mesh, specs)
+        function(put([gradients[0][0]], mesh, [P(None, "model")]))
+        moved = moved_by(jax.vmap(function), sharded)
+    assert {each.kind for each in moved} == {"all-reduce"}
+
+
+def both_modes(function, gradients, directions):
+    def loss(gradients):
+        return sum(jnp.sum(jnp.sin(x)) for x in function(gradients))
+
+    slope = jax.grad(loss)
+    return slope(gradients), *jax.jvp(slope, (gradients,), (directions,))
+
+
+@functools.cache
+def derivatives_on_one_device(axes):
+    arguments = [
+        [jnp.asarray(leaf, jnp.float32) for leaf in draw(8, seed)]
+        for seed in (1, 2)
+    ]
+    one = functools.partial(both_modes, functools.partial(psi, axes=axes))
+    return arguments, jax.tree.leaves(jax.jit(one)(*arguments))
+
+
 @pytest.mark.parametrize("axes", [None, LAYERS])
 @pytest.mark.parametrize("route", routes(1, None))
 def test_derivatives(route, axes):
-    gradients = [jnp.asarray(leaf, jnp.float32) for leaf in draw(8, seed=1)]
-    directions = [jnp.asarray(leaf, jnp.float32) for leaf in draw(8, seed=2)]
+    arguments, want = derivatives_on_one_device(axes)
     function, axis_type = routes(8, axes)[route]
-
-    def both_modes(function, gradients, directions):
-        def loss(gradients):
-            return sum(jnp.sum(jnp.sin(x)) for x in function(gradients))
-
-        slope = jax.grad(loss)
-        return slope(gradients), *jax.jvp(slope, (gradients,), (directions,))
-
     mesh = make_mesh(axis_type, axis_type)
-    one = functools.partial(psi, axes=axes)
-    want = both_modes(one, gradients, directions)
     with jax.set_mesh(mesh):
         got = jax.jit(functools.partial(both_modes, function))(
-            put(gradients, mesh), put(directions, mesh)
+            *(put(leaves, mesh) for leaves in arguments)
         )
-    for ours, theirs in zip(
-        jax.tree.leaves(got), jax.tree.leaves(want), strict=True
-    ):
+    for ours, theirs in zip(jax.tree.leaves(got), want, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
