@@ -17,6 +17,12 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # would only take them from one another.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Most of the time would go to compiling, so most tests are compiled for speed;
+# with no test left by ARGS, pytest returns 5.
+QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_fusion_emitters=false"
+OR_NONE := || [ $$? -eq 5 ]
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-min lint format bench docs clean
 
@@ -34,7 +40,9 @@ demo: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks demo $(ARGS)
 
 test: $(INSTALLED)
-	$(VENV)/bin/python $(PYTEST) $(ARGS)
+	$(VENV)/bin/python $(PYTEST) -m usual_compilation $(ARGS) $(OR_NONE)
+	$(QUICK) $(VENV)/bin/python $(PYTEST) -m "not usual_compilation" \
+		$(ARGS) $(OR_NONE)
 
 test-min: $(INSTALLED_MIN)
 	$(VENV_MIN)/bin/python $(PYTEST) $(ARGS)

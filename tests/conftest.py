@@ -1,7 +1,6 @@
 """Eight virtual CPU devices, and every silent promotion of rank an error.
 
-Equal programs are compiled once for all tests, workers and their processes, and
-with fewer passes of LLVM than users have, which most of the time would go to.
+Equal programs are compiled once for all tests, workers and their processes.
 """
 
 import contextlib
@@ -24,11 +23,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-# In the environment for the processes that tests start. Networks of JAX 0.7.2
-# have losses that are no number then.
-FEW = "1" if jax.__version_info__ >= (0, 10) else "0"
-QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", FEW) != "0"
-jax.config.update("jax_disable_most_optimizations", QUICK)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -41,20 +35,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("optaxmods")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compilation(request):
-    """All of LLVM's passes, as users have them, where a module asks for it."""
-    if not QUICK or not request.node.get_closest_marker("usual_compilation"):
-        yield
-        return
-    # What is compiled already would stay.
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.clear_caches()
 
 
 @contextlib.contextmanager

@@ -60,7 +60,8 @@ def test_no_program_is_left_out():
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_as_written(name, tmp_path):
     # A program asks for the devices that it needs, whatever the user has set.
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=2"
     ran = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py"],
         cwd=tmp_path,

@@ -68,18 +68,13 @@ def assert_as_in_the_oracle(got, want, rtol=1e-4):
     assert metrics["finite"]
 
 
-EVERYTHING = list(
-    itertools.product(
-        ("cross-entropy", "squared error"),
-        ((6,), (2, 3)),
-        ("paper", "released"),
-        ("<=", "<", "always", "never"),
-    )
-)
+LOSSES = (("cross-entropy", (2, 3)), ("squared error", (6,)))
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("kind", "shape", "convention", "accept"), EVERYTHING)
+@pytest.mark.parametrize(("kind", "shape"), LOSSES)
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("accept", ["<=", "<", "always", "never"])
 def test_every_convention_and_policy(kind, shape, convention, accept):
     z, loss_fn, reference = make_case(kind, shape)
     for remainder, step in itertools.product(

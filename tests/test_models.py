@@ -113,7 +113,7 @@ def test_convolution_is_the_usual_one(window, strides, padding, size):
             output = convolve(images, kernel, strides, padding)
             return jnp.sum(jnp.sin(output)), output
 
-        return jax.grad(total, (0, 1), has_aux=True)(images, kernel)
+        return jax.jit(jax.grad(total, (0, 1), has_aux=True))(images, kernel)
 
     for actual, expected in zip(
         jax.tree.leaves(value_and_slopes(convolution.convolve_by_matmul)),
