@@ -1,7 +1,8 @@
 """A worker of ``multi_process.py`` that tells what it did; killed if told.
 
 Usage: process_run.py ADDRESS INDEX FOLDER; kill -9 comes in process 1 when it
-is about to begin step KILLED_BEFORE, where the environment has that name.
+is about to begin step KILLED_BEFORE, or has begun to save step KILLED_SAVING,
+where the environment has one of these names.
 """
 
 import json
@@ -52,6 +53,18 @@ def save_in_the_foreground():
     ocp.CheckpointManager = lambda folder: manager(folder, options=options)
 
 
+def note_saves(killed_saving):
+    save = ocp.CheckpointManager.save
+
+    def noted(self, step, **kwargs):
+        # In the background: it is not done before all processes say so.
+        save(self, step, **kwargs)
+        if step == killed_saving and jax.process_index() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ocp.CheckpointManager.save = noted
+
+
 def tell_after(train, steps):
     def told(folder):
         shardings = shardings_of(train(folder))
@@ -62,7 +75,11 @@ def tell_after(train, steps):
 
 
 if __name__ == "__main__":
-    killed_before = int(os.environ.get("KILLED_BEFORE", "-1"))
+    killed_before, killed_saving = (
+        int(os.environ.get(name, "-1"))
+        for name in ("KILLED_BEFORE", "KILLED_SAVING")
+    )
+    note_saves(killed_saving)
     if killed_before >= 0:
         save_in_the_foreground()
     steps = note_steps(killed_before)

@@ -63,15 +63,24 @@ def test_two_processes_train_as_one(undisturbed, tmp_path):
             assert shardings_of(moments) == shardings_of(params)
 
 
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [
+        ("KILLED_BEFORE", pod_loop.SAVE_EVERY + 1),
+        ("KILLED_SAVING", pod_loop.STEPS),
+    ],
+)
 def test_a_killed_pair_resumes_to_the_same_bits(
-    undisturbed, tmp_path, monkeypatch
+    moment, step, undisturbed, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as killing:
-        killing.setenv("KILLED_BEFORE", str(pod_loop.SAVE_EVERY + 1))
+        killing.setenv(moment, str(step))
         workers = multi_process.start_workers(tmp_path, PROGRAM)
         with pytest.raises(RuntimeError, match=f"-{signal.SIGKILL}"):
             multi_process.wait_for(workers, SECONDS)
     assert workers[1].returncode == -signal.SIGKILL
+    begun = [path.name for path in tmp_path.iterdir()]
+    assert len(begun) == (2 if moment == "KILLED_SAVING" else 1), begun
     with ocp.CheckpointManager(tmp_path) as checkpoints:
         assert checkpoints.all_steps() == [pod_loop.SAVE_EVERY]
     multi_process.wait_for(
