@@ -356,4 +356,5 @@ def _or_one(positive: jax.Array) -> jax.Array:
 
 def all_finite(tree: Any) -> jax.Array:
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
+    # Not stacked: under jax.vmap a mesh may split some of them and not others.
+    return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

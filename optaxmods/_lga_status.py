@@ -197,10 +197,11 @@ def advanced(
 ) -> LgaState:
     """The status after the loss has joined its window."""
     joins = jnp.isfinite(loss)
-    size = state.lga_window_size + joins
+    size = state.lga_window_size + joins.astype(jnp.int32)
     # A running mean, with Kahan's compensation: in a long window a sum, and a
     # mean without it, would lose digits.
-    share = (loss - state.lga_window_mean) / jnp.maximum(size, 1)
+    count = jnp.maximum(size, 1).astype(jnp.float32)
+    share = (loss - state.lga_window_mean) / count
     share = jnp.where(joins, share + state.lga_window_residue, 0.0)
     mean = state.lga_window_mean + share
     cut_off = share - (mean - state.lga_window_mean)

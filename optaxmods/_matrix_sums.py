@@ -44,8 +44,8 @@ def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
             joint[mesh, placed].append((index, named))
         elif group.axes:
             found.append(Part((index,), (group,), None))
-    for (mesh, placed), members in joint.items():
-        if mesh is not None and placed is None and _is_partly_mapped(mesh):
+    for (mesh, _), members in joint.items():
+        if mesh is not None and _is_partly_mapped(mesh):
             found += [Part((i,), (groups[i],), None) for i, _ in members]
         else:
             indices, its_groups = zip(*members, strict=True)

@@ -1,6 +1,7 @@
 """Eight virtual CPU devices, and every silent promotion of rank an error.
 
-Equal programs are compiled once for all tests, workers and their processes.
+Equal programs are compiled once for all tests of a session, its workers and
+their processes.
 """
 
 import contextlib

@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 import jax
 import orbax.checkpoint as ocp
@@ -60,6 +61,8 @@ def note_saves(killed_saving):
         # In the background: it is not done before all processes say so.
         save(self, step, **kwargs)
         if step == killed_saving and jax.process_index() == 1:
+            while not any(pathlib.Path(self.directory).glob(f"{step}*")):
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGKILL)
 
     ocp.CheckpointManager.save = noted

@@ -41,6 +41,18 @@ def test_the_update_returns_what_came(name, dtype):
     )
 
 
+# Optax's own correction of moments needs implicit promotion.
+@pytest.mark.parametrize(
+    "name", [name for name in TRANSFORMATIONS if name[:3] in ("agr", "lga")]
+)
+def test_strict_promotion(name):
+    params, tx = make_params(), TRANSFORMATIONS[name]()
+    want = tx.update(params, tx.init(params), params)
+    with jax.numpy_dtype_promotion("strict"):
+        got = tx.update(params, tx.init(params), params)
+    chex.assert_trees_all_equal(got, want)
+
+
 @every_transformation
 @pytest.mark.parametrize(
     ("dtype", "params_dtype"), [("bfloat16", "float32"), ("float32", "float16")]

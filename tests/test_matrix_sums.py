@@ -31,6 +31,8 @@ from split_matrices import (
 from benchmarks.collectives import Collective
 import optaxmods
 
+pytestmark = pytest.mark.usual_compilation
+
 ROUTES = [
     pytest.param(route, marks=joined_by_type if "shard" not in route else ())
     for route in routes(1, None)

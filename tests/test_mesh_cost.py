@@ -4,10 +4,13 @@ import json
 
 import jax
 from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 import pytest
 
 from benchmarks import mesh_cost
 from benchmarks.collectives import Collective, collectives
+
+pytestmark = pytest.mark.usual_compilation
 
 # Before JAX 0.10 they are not.
 JOINED = AxisType.Explicit if jax.__version_info__ >= (0, 10) else None
@@ -36,13 +39,13 @@ def test_the_collectives_of_a_program():
     ("name", "leaves", "axis_type", "numbers"),
     [
         ("chain(agr of layers, optax.adamw)", 12, AxisType.Auto, 29),
-        ("chain(agr of layers, optax.adamw)", 12, AxisType.Explicit, 30),
-        ("chain(agr of layers, optax.adamw)", 100, AxisType.Explicit, 294),
+        ("chain(agr of layers, optax.adamw)", 12, AxisType.Explicit, 29),
+        ("chain(agr of layers, optax.adamw)", 100, AxisType.Explicit, 282),
         ("chain(agr of layers, optax.adamw)", 300, AxisType.Auto, 857),
         ("adamw_agr", 12, AxisType.Auto, 16),
-        ("adamw_agr", 12, AxisType.Explicit, 17),
+        ("adamw_agr", 12, AxisType.Explicit, 16),
         ("adan_agr", 12, AxisType.Auto, 16),
-        ("adan_agr", 12, AxisType.Explicit, 17),
+        ("adan_agr", 12, AxisType.Explicit, 16),
     ],
 )
 def test_agr_adds_few_reductions_of_a_number_a_matrix(
@@ -52,9 +55,13 @@ def test_agr_adds_few_reductions_of_a_number_a_matrix(
     method = mesh_cost.make_methods()[name]
     found = mesh_cost.travels(method, leaves, axis_type)
     assert {each.kind for each in found} == {"all-reduce"}
-    assert len(found) <= (2 if axis_type == JOINED else 4)
-    # A number for each matrix that is split, two where it is over both axes.
-    assert sum(sum(each.sizes) for each in found) <= numbers
+    # A number for each matrix that is split, two where it is over two axes.
+    if axis_type == JOINED:
+        of_both = P(("data", "model"), None)  # XLA sums at once over these.
+        first = mesh_cost.SPECS.index(of_both)
+        numbers += len(range(first, leaves, len(mesh_cost.SPECS)))
+    assert sum(sum(each.sizes) for each in found) == numbers
+    assert len(found) == (2 if axis_type == JOINED else 4)
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])

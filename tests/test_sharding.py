@@ -90,6 +90,7 @@ def test_same_numbers_and_shardings(name, axis_type):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usual_compilation
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize(
     ("tx", "matrices"),
