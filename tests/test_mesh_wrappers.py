@@ -1,7 +1,8 @@
-"""Ensembles, and what wraps a transformation, on a mesh as on one device."""
+"""Wrappers, ensembles and Flax's loops on a mesh, as on one device."""
 
 import functools
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
@@ -19,7 +20,9 @@ from optaxmods import (
     agr,
     agr_coefficients,
     gal,
+    with_lga,
 )
+from optaxmods.flax import TrainState
 
 MASK = [True, False] * (len(SPECS) // 2)
 
@@ -137,3 +140,57 @@ def test_a_gradient_that_an_ensemble_closes_over(jit, adjusted):
             scales
         )
     assert_close(got, want)
+
+
+def make_flax_params(mesh=None):
+    params = {"kernel": draw(1)[0], "bias": np.arange(8.0)}
+    if mesh is None:
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    specs = [P("model"), P("data", "model")]  # In the order of the names.
+    leaves, treedef = jax.tree.flatten(params)
+    return treedef.unflatten(put(leaves, mesh, specs))
+
+
+def linen_steps(params):
+    state = TrainState.create(
+        apply_fn=None, params=params, tx=with_lga(ours(), 1e-3, status_every=1)
+    )
+
+    @jax.jit
+    def step(state):
+        loss = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(state.params))
+        return state.apply_gradients(
+            grads=state.params, extra_args={"value": loss}
+        )
+
+    return step(step(state)).params
+
+
+def nnx_steps(params):
+    model = nnx.Linear(8, 8, rngs=nnx.Rngs(0))
+    nnx.update(model, params)
+    optimizer = nnx.Optimizer(
+        model, with_lga(ours(), 1e-3, status_every=1), wrt=nnx.Param
+    )
+
+    @nnx.jit
+    def step(model, optimizer):
+        grads = nnx.state(model, nnx.Param)
+        loss = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(grads))
+        optimizer.update(model, grads, value=loss)
+
+    step(model, optimizer)
+    step(model, optimizer)
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+@pytest.mark.parametrize("axis_type", [AUTO, EXPLICIT])
+@pytest.mark.parametrize("steps", [linen_steps, nnx_steps])
+def test_in_flax(steps, axis_type):
+    mesh, want = make_mesh(axis_type, axis_type), steps(make_flax_params())
+    with jax.set_mesh(mesh):
+        params = make_flax_params(mesh)
+        got = steps(params)
+    assert_close(got, want)
+    for name, leaf in got.items():
+        assert leaf.sharding.is_equivalent_to(params[name].sharding, leaf.ndim)
