@@ -56,6 +56,21 @@ def one_hot(logits, labels):
     return -jnp.sum(hot * jax.nn.log_softmax(logits), axis=-1)
 
 
+def smoothed(logits, labels):
+    hot = 0.9 * jax.nn.one_hot(labels, VOCABULARY) + 0.1 / VOCABULARY
+    return optax.softmax_cross_entropy(logits, hot)
+
+
+def focal(logits, labels):
+    loss = integer(logits, labels)
+    return (1 - jnp.exp(-loss)) ** 2 * loss
+
+
+def one_against_all(logits, labels):
+    hot = jax.nn.one_hot(labels, VOCABULARY)
+    return optax.sigmoid_binary_cross_entropy(logits, hot).mean(-1)
+
+
 LOSSES = [
     (AxisType.Auto, integer),
     (AxisType.Auto, one_hot),
@@ -93,10 +108,10 @@ def in_the_update(kernel, hidden, labels, theta, loss_of):
 
 
 @functools.cache
-def expected(route):
+def expected(route, loss_of):
     arguments = KERNEL, HIDDEN, LABELS, THETA
     return jax.jit(route, static_argnames="loss_of")(
-        *arguments, loss_of=integer
+        *arguments, loss_of=loss_of
     )
 
 
@@ -105,6 +120,9 @@ def expected(route):
     [
         (AxisType.Auto, integer, "whole", through_the_loss),
         (AxisType.Auto, one_hot, "vocabulary", through_the_loss),
+        (AxisType.Auto, smoothed, "whole", through_the_loss),
+        (AxisType.Auto, focal, "whole", through_the_loss),
+        (AxisType.Auto, one_against_all, "split", in_the_update),
         (AxisType.Explicit, one_hot, "whole", through_the_loss),
         (AxisType.Explicit, one_hot, "split", through_the_loss),
         (AxisType.Auto, integer, "split", in_the_update),
@@ -126,7 +144,9 @@ def test_no_logits_travel(axis_type, loss_of, theta, route):
         )
         got = compiled(*arguments)
     for ours, theirs in zip(
-        jax.tree.leaves(got), jax.tree.leaves(expected(route)), strict=True
+        jax.tree.leaves(got),
+        jax.tree.leaves(expected(route, loss_of)),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     a_shard = BATCH * TIME * VOCABULARY // 8
