@@ -95,15 +95,15 @@ def on_shards(
     mesh: AbstractMesh,
     leaves: Sequence[jax.Array],
     *whole: Any,
-) -> Callable[..., list[jax.Array]]:
-    """Gives ``function`` the leaves' shards, and all other arguments whole."""
+) -> list[jax.Array]:
+    """What ``function`` makes of each shard; all other arguments are whole."""
     specs = tuple(jax.typeof(leaf).sharding.spec for leaf in leaves)
     return jax.shard_map(
         function,
         mesh=mesh,
         in_specs=(specs, *(P() for _ in whole)),
         out_specs=list(specs),
-    )
+    )(leaves, *whole)
 
 
 def matrix_sums(

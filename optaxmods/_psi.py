@@ -72,9 +72,9 @@ def _by_parts(
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
 def _of_part(function, groups: Groups, mesh, *arguments):
     function = functools.partial(function, groups=groups)
-    if mesh is not None:
-        function = on_shards(function, mesh, *arguments)
-    return function(*arguments)
+    if mesh is None:
+        return function(*arguments)
+    return on_shards(function, mesh, *arguments)
 
 
 def _psi(

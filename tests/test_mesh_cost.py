@@ -64,10 +64,18 @@ def test_agr_adds_few_reductions_of_a_number_a_matrix(
     assert len(found) == (2 if axis_type == JOINED else 4)
 
 
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_nothing_else_travels(axis_type):
+@pytest.mark.parametrize(
+    ("leaves", "axis_type"),
+    [
+        (12, AxisType.Auto),
+        (12, AxisType.Explicit),
+        (100, AxisType.Explicit),
+        (300, AxisType.Auto),
+    ],
+)
+def test_nothing_else_travels(leaves, axis_type):
     plain = mesh_cost.make_methods()["optax.adamw"]
-    assert not mesh_cost.travels(plain, 12, axis_type)
+    assert not mesh_cost.travels(plain, leaves, axis_type)
 
 
 def test_the_command(monkeypatch, tmp_path):

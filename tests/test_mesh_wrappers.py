@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -48,10 +49,7 @@ WRAPPED = {
 
 
 def assert_close(got, want):
-    for ours, theirs in zip(
-        jax.tree.leaves(got), jax.tree.leaves(want), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-6)
 
 
 def four_steps(tx, params):
@@ -67,7 +65,7 @@ def four_steps(tx, params):
 @pytest.mark.parametrize("name", WRAPPED)
 def test_inside_a_wrapper(name, axis_type):
     train = jax.jit(functools.partial(four_steps, WRAPPED[name]()))
-    params = [jnp.asarray(leaf, jnp.float32) for leaf in draw()]
+    params = draw()
     want = train(params)
     mesh = make_mesh(axis_type, axis_type)
     with jax.set_mesh(mesh):
@@ -84,7 +82,7 @@ def test_an_ensemble_that_the_mesh_splits(name):
     train = jax.jit(
         jax.vmap(functools.partial(four_steps, TRANSFORMATIONS[name]()))
     )
-    params = [jnp.asarray(leaf, jnp.float32) for leaf in draw(6)[4:]]
+    params = draw(6)[4:]
     want = train(params)
     mesh = make_mesh(EXPLICIT, EXPLICIT)
     with jax.set_mesh(mesh):
@@ -142,15 +140,6 @@ def test_a_gradient_that_an_ensemble_closes_over(jit, adjusted):
     assert_close(got, want)
 
 
-def make_flax_params(mesh=None):
-    params = {"kernel": draw(1)[0], "bias": np.arange(8.0)}
-    if mesh is None:
-        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-    specs = [P("model"), P("data", "model")]  # In the order of the names.
-    leaves, treedef = jax.tree.flatten(params)
-    return treedef.unflatten(put(leaves, mesh, specs))
-
-
 def linen_steps(params):
     state = TrainState.create(
         apply_fn=None, params=params, tx=with_lga(ours(), 1e-3, status_every=1)
@@ -187,10 +176,12 @@ def nnx_steps(params):
 @pytest.mark.parametrize("axis_type", [AUTO, EXPLICIT])
 @pytest.mark.parametrize("steps", [linen_steps, nnx_steps])
 def test_in_flax(steps, axis_type):
-    mesh, want = make_mesh(axis_type, axis_type), steps(make_flax_params())
-    with jax.set_mesh(mesh):
-        params = make_flax_params(mesh)
-        got = steps(params)
+    params = {"kernel": jnp.asarray(draw(1)[0]), "bias": jnp.arange(8.0)}
+    specs = {"kernel": P("data", "model"), "bias": P("model")}
+    want = steps(params)
+    with jax.set_mesh(make_mesh(axis_type, axis_type)):
+        sharded = jax.tree.map(jax.device_put, params, specs)
+        got = steps(sharded)
     assert_close(got, want)
     for name, leaf in got.items():
-        assert leaf.sharding.is_equivalent_to(params[name].sharding, leaf.ndim)
+        assert leaf.sharding.is_equivalent_to(sharded[name].sharding, leaf.ndim)

@@ -26,6 +26,8 @@ from split_matrices import (
     wanted,
 )
 
+pytestmark = pytest.mark.usual_compilation
+
 
 @joined_by_type
 def test_dtypes_are_joined_as_they_are():
@@ -170,7 +172,13 @@ def chosen(function):
     return lambda gradients: jax.lax.cond(True, function, list, gradients)
 
 
-@pytest.mark.parametrize("traced", [jax.jit, jax.checkpoint, scanned, chosen])
+def pulled_back(function):
+    return lambda gradients: jax.vjp(function, gradients)[1](gradients)[0]
+
+
+@pytest.mark.parametrize(
+    "traced", [jax.jit, jax.checkpoint, scanned, chosen, pulled_back]
+)
 def test_what_is_traced_under_vmap_is_not_gathered(traced):
     gradients, specs = draw(5)[4:], [P("data", None, "model")]
     mesh, function = make_mesh(EXPLICIT, EXPLICIT), traced(psi)
@@ -179,6 +187,21 @@ def test_what_is_traced_under_vmap_is_not_gathered(traced):
         function(put([gradients[0][0]], mesh, [P(None, "model")]))
         moved = moved_by(jax.vmap(function), sharded)
     assert {each.kind for each in moved} == {"all-reduce"}
+
+
+@joined_by_type
+def test_what_is_traced_before_vmap_is_gathered():
+    # By jax.shard_map; docs/pods.rst says so.
+    stacks, specs = draw(5)[4:], [P("data", None, "model")]
+    mesh = make_mesh(EXPLICIT, EXPLICIT)
+
+    def mapped(gradients, stacks):
+        return jax.vmap(jax.vjp(psi, gradients)[1])(stacks)
+
+    with jax.set_mesh(mesh):
+        gradients = put([stacks[0][0]], mesh, [P(None, "model")])
+        moved = moved_by(mapped, gradients, put(stacks, mesh, specs))
+    assert "all-gather" in {each.kind for each in moved}
 
 
 def both_modes(function, gradients, directions):
