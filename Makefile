@@ -1,16 +1,35 @@
-# Each target makes .venv where there is none; python3 (3.11 or newer) and make
-# are all that has to be there. demo, test, test-min and bench hand ARGS on:
+# Each target makes its environment where there is none; python3 (3.11 or newer)
+# and make are all that has to be there. demo, bench and the tests hand ARGS on:
 #
 #     make test ARGS="-k coefficients"
 #
+# Tests are run in two parts: as users compile, then those that are compiled for
+# speed, to which ARGS_QUICK goes as well.
+#
 # bench writes into OUT, bench-out if not given: make bench OUT=elsewhere
+#
+# The newest releases need Python 3.12 or newer: PYTHON_NEWEST, where given, or
+# python3 or another of PATH. Where there is none, root on Debian makes the
+# release DEBIAN in a folder of its own:
+#
+#     make test-newest PYTHON_NEWEST=python3.14
+#     make test-newest DEBIAN=trixie
+#
+# They are those of CONSTRAINTS_NEWEST; /dev/null is what the index has today.
+# RECORD=1 writes what tests passed into the table of versions in docs.
 
 PYTHON ?= python3
+PYTHON_NEWEST ?=
+DEBIAN ?= trixie
+CONSTRAINTS_NEWEST ?= constraints-newest.txt
+RECORD ?=
 OUT := bench-out
 VENV := .venv
 VENV_MIN := .venv-min
+VENV_NEWEST := .venv-newest
 INSTALLED := $(VENV)/.installed
 INSTALLED_MIN := $(VENV_MIN)/.installed
+INSTALLED_NEWEST := $(VENV_NEWEST)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 # JAX spreads what one worker does over all cores; more workers than these
@@ -18,34 +37,67 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # Most of the time would go to compiling, so most tests are compiled for speed.
+# XLA ends the process at a flag that it does not know: this one is for the
+# release of constraints.txt alone. (Before JAX 0.10 some networks are NaN when
+# compiled with few optimizations, so the lower bounds compile as users do.)
 QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 	XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_fusion_emitters=false"
+QUICK_NEWEST := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-min lint format bench docs clean
+.PHONY: help demo test test-min test-newest lint format bench docs clean
 
 help:
 	@echo "make demo      compare the methods on a small problem"
 	@echo "make test      run the tests and the examples in the docstrings"
 	@echo "make test-min  run them with the oldest supported dependencies"
+	@echo "make test-newest  run them with the newest releases, on Python 3.12 or newer"
 	@echo "make lint      check format, style and types"
 	@echo "make format    format, and fix what can be fixed automatically"
 	@echo "make bench     measure a step's cost; run studies that need no download"
 	@echo "make docs      build docs/_build/html and run the examples in it"
-	@echo "make clean     remove what the other targets left, except .venv* and bench-out"
+	@echo "make clean     remove what the other targets left but environments and bench-out"
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks demo $(ARGS)
 
+# $(call run_tests,PYTHON,QUICK): in two runs, as users compile and for speed.
 # pytest returns 5 where no test is chosen, as ARGS may do in one of the two.
+define run_tests
+@$(1) $(PYTEST) -m usual_compilation --junitxml=build/tests/usual.xml $(ARGS); \
+	usual=$$?; \
+	$(2) $(1) $(PYTEST) -m "not usual_compilation" \
+	--junitxml=build/tests/quick.xml $(ARGS) $(ARGS_QUICK); quick=$$?; \
+	$(call record,$(1),build/tests/usual.xml build/tests/quick.xml) \
+	for code in $$usual $$quick; do \
+	[ $$code = 0 ] || $(if $(ARGS),[ $$code = 5 ] ||) exit $$code; done; \
+	[ $$usual$$quick != 55 ]
+endef
+
+record = $(if $(RECORD),$(1) docs/record_versions.py $(2);)
+
 test: $(INSTALLED)
-	$(VENV)/bin/python $(PYTEST) -m usual_compilation $(ARGS); usual=$$?; \
-	[ $$usual = 0 ] || $(if $(ARGS),[ $$usual = 5 ] ||) exit $$usual; \
-	$(QUICK) $(VENV)/bin/python $(PYTEST) -m "not usual_compilation" $(ARGS); \
-	quick=$$?; [ $$quick = 5 ] && exit $$usual; exit $$quick
+	$(call run_tests,$(VENV)/bin/python,$(QUICK))
 
 test-min: $(INSTALLED_MIN)
-	$(VENV_MIN)/bin/python $(PYTEST) $(ARGS)
+	@$(VENV_MIN)/bin/python $(PYTEST) --junitxml=build/tests/min.xml $(ARGS); \
+	code=$$?; $(call record,$(VENV_MIN)/bin/python,build/tests/min.xml) \
+	exit $$code
+
+# The first of these that is new enough.
+is_new := -c "import sys; sys.exit(sys.version_info < (3, 12))" 2>/dev/null
+FOUND_NEWEST = $(or $(PYTHON_NEWEST),$(shell for python in $(PYTHON) \
+	python3.14 python3.13 python3.12; do \
+	$$python $(is_new) && echo $$python && break; done))
+
+# Inside of the release that in-debian makes, this target finds its Python.
+test-newest:
+	$(if $(FOUND_NEWEST),\
+		@$(MAKE) --no-print-directory $(INSTALLED_NEWEST) PYTHON=$(FOUND_NEWEST),\
+		@.ci/in-debian $(DEBIAN) $(MAKE) --no-print-directory test-newest \
+			PYTHON=python3 VENV_NEWEST=.venv-$(DEBIAN))
+	$(if $(FOUND_NEWEST),\
+		$(call run_tests,$(VENV_NEWEST)/bin/python,$(QUICK_NEWEST)))
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
@@ -87,4 +139,9 @@ $(INSTALLED_MIN): pyproject.toml constraints-min.txt
 	$(require_python)
 	$(PYTHON) -m venv $(VENV_MIN)
 	$(VENV_MIN)/bin/python $(PIP_INSTALL) -c constraints-min.txt -e '.[test]'
+	@touch $@
+
+$(INSTALLED_NEWEST): pyproject.toml $(CONSTRAINTS_NEWEST)
+	$(PYTHON) -m venv $(VENV_NEWEST)
+	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) -e '.[test]'
 	@touch $@

@@ -68,10 +68,7 @@ def _split_by_type(
         or spec.reduced
     ):
         return None, ()
-    names = set()
-    for axis in axes:
-        entry = spec[axis] or ()
-        names.update((entry,) if isinstance(entry, str) else entry)
+    names = set(_names([spec[axis] for axis in axes]))
     return mesh, tuple(name for name in names if mesh.shape[name] > 1)
 
 
@@ -96,14 +93,30 @@ def on_shards(
     leaves: Sequence[jax.Array],
     *whole: Any,
 ) -> list[jax.Array]:
-    """What ``function`` makes of each shard; all other arguments are whole."""
+    """What ``function`` makes of each shard; all other arguments are whole.
+
+    Only the mesh axes that split a leaf are manual. What is traced here can be
+    mapped afterwards over what another axis splits, as the pullback of jax.vjp
+    is by jax.vmap; JAX 0.12 cannot lower that where the axis is manual.
+    """
     specs = tuple(jax.typeof(leaf).sharding.spec for leaf in leaves)
     return jax.shard_map(
         function,
         mesh=mesh,
         in_specs=(specs, *(P() for _ in whole)),
         out_specs=list(specs),
+        axis_names={name for spec in specs for name in _names(spec)},
     )(leaves, *whole)
+
+
+def _names(spec: Sequence[Any]) -> Names:
+    """The mesh axes in these entries of a jax.sharding.PartitionSpec."""
+    entries = (entry or () for entry in spec)
+    return tuple(
+        name
+        for entry in entries
+        for name in ((entry,) if isinstance(entry, str) else entry)
+    )
 
 
 def matrix_sums(
@@ -135,10 +148,12 @@ def matrix_sums(
 
 
 def _reshapes_locally(total: jax.Array) -> bool:
-    """Whether no mesh axis is left that the compiler could split it by."""
+    """Whether no mesh axis splits it, nor could by the compiler's choice."""
+    if total.ndim == 0:
+        return True
     mesh = jax.sharding.get_abstract_mesh()
-    is_manual = mesh.axis_names and mesh.manual_axes == mesh.axis_names
-    return total.ndim == 0 or bool(is_manual)
+    is_known = bool(mesh.axis_names) and AxisType.Auto not in mesh.axis_types
+    return is_known and not _names(jax.typeof(total).sharding.spec)
 
 
 def _joint_psum(

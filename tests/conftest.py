@@ -1,28 +1,36 @@
 """Eight virtual CPU devices, and every silent promotion of rank an error.
 
-Equal programs are compiled once for all tests of a session, its workers and
-their processes.
+Equal programs are compiled once in each worker.
 """
 
 import contextlib
 import os
+import pathlib
 import tempfile
 
 import hypothesis
 import jax
 import pytest
 
-# Workers find the folder of the process that started them, which removes it.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    cache = tempfile.TemporaryDirectory(prefix="compiled-")
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": cache.name,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    jax.config.update("jax_compilation_cache_dir", cache.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# JAX writes a compiled program where others may just read it; what they find is
+# half of it, with a warning, and warnings are errors. So each worker has a
+# folder of its own, and the processes that its tests start have another, which
+# no test reads. They lie in one of the first process, which removes it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ["COMPILED_FOR_TESTS"] = compiled.name
+own = pathlib.Path(
+    os.environ["COMPILED_FOR_TESTS"],
+    os.environ.get("PYTEST_XDIST_WORKER", "alone"),
+)
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": str(own / "started"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+jax.config.update("jax_compilation_cache_dir", str(own / "tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

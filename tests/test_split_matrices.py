@@ -190,8 +190,7 @@ def test_what_is_traced_under_vmap_is_not_gathered(traced):
 
 
 @joined_by_type
-def test_what_is_traced_before_vmap_is_gathered():
-    # By jax.shard_map; docs/pods.rst says so.
+def test_what_is_traced_before_vmap():
     stacks, specs = draw(5)[4:], [P("data", None, "model")]
     mesh = make_mesh(EXPLICIT, EXPLICIT)
 
@@ -200,8 +199,16 @@ def test_what_is_traced_before_vmap_is_gathered():
 
     with jax.set_mesh(mesh):
         gradients = put([stacks[0][0]], mesh, [P(None, "model")])
-        moved = moved_by(mapped, gradients, put(stacks, mesh, specs))
-    assert "all-gather" in {each.kind for each in moved}
+        sharded = put(stacks, mesh, specs)
+        got = jax.jit(mapped)(gradients, sharded)
+        moved = moved_by(mapped, gradients, sharded)
+    one = jax.vjp(psi, [jnp.asarray(stacks[0][0], jnp.float32)])[1]
+    want = jax.vmap(one)([jnp.asarray(stacks[0], jnp.float32)])
+    for (ours,), (theirs,) in zip(got, want, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    # By jax.shard_map before JAX 0.11; docs/pods.rst says so.
+    is_gathered = "all-gather" in {each.kind for each in moved}
+    assert is_gathered == (jax.__version_info__ < (0, 11))
 
 
 def both_modes(function, gradients, directions):
@@ -245,5 +252,6 @@ def test_what_is_not_summed_over_the_mesh_yet():
         return psi(jnp.dot(left, right, out_sharding=unreduced))
 
     specs = [P("data", "model"), P("model", None)]
-    with jax.set_mesh(mesh), pytest.raises(NotImplementedError, match="abs"):
+    # The type of its error is JAX's own, and not public, from JAX 0.11 on.
+    with jax.set_mesh(mesh), pytest.raises(Exception, match="abs"):
         jax.eval_shape(step, *put(draw(2), mesh, specs))

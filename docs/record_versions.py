@@ -1,0 +1,63 @@
+"""Writes what a run of the tests showed into the table of versions.
+
+Usage: record_versions.py REPORT [REPORT ...]
+
+It runs in the environment that the tests ran in, and reads the JUnit reports
+that pytest wrote. ``make test RECORD=1`` and its like call it.
+"""
+
+import csv
+from importlib import metadata
+import pathlib
+import platform
+import re
+import sys
+import xml.etree.ElementTree as ET
+
+TABLE = pathlib.Path(__file__).with_name("versions.csv")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+VERSIONS = ("Python", "JAX", "Flax", "Optax", "Orbax", "NumPy")
+SHOWN = ("passed", "failed", "skipped", "what failed")
+
+
+def read(reports):
+    """Returns the counts of tests, and the modules in which one failed."""
+    suites = [
+        suite for path in reports for suite in ET.parse(path).iter("testsuite")
+    ]
+    total, errors, failures, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites)
+        for name in ("tests", "errors", "failures", "skipped")
+    )
+    modules = {
+        case.get("classname", "").removeprefix("tests.")
+        for suite in suites
+        for case in suite.iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+    failed = failures + errors
+    return total - failed - skipped, failed, skipped, " ".join(sorted(modules))
+
+
+def main(reports):
+    used = [platform.python_version(), *map(metadata.version, PACKAGES)]
+    rows = {}
+    if TABLE.exists():
+        with TABLE.open(newline="") as lines:
+            rows = {
+                tuple(row[: len(VERSIONS)]): row
+                for row in list(csv.reader(lines))[1:]
+            }
+    rows[tuple(used)] = [*used, *map(str, read(reports))]
+
+    def by_number(versions):
+        return [[int(n) for n in re.findall(r"\d+", v)] for v in versions]
+
+    with TABLE.open("w", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow([*VERSIONS, *SHOWN])
+        writer.writerows(rows[key] for key in sorted(rows, key=by_number))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
