@@ -11,6 +11,8 @@ import optaxmods
 
 AGR = {"strength": 1.0}
 AGR_ALL = {**AGR, "reduction_axes": "all"}
+REGULARIZED = {**AGR, "difference": "regularized"}
+PRINTED = {**AGR, "difference": "printed"}
 CLIPPING = {"max_norm": 1.0}
 
 # Claimed is what the paper says of AGR in general: that it improves the
@@ -49,10 +51,18 @@ METHODS = {
         arguments=AGR,
     ),
     "adan_agr": Method(
-        "Adan with AGR in the first moment and the difference (Algorithm 1)",
+        "Adan with AGR in the first moment and in both gradients of the"
+        " difference (Algorithm 1, made safe)",
         "adan",
         claimed=True,
-        arguments=AGR,
+        arguments=REGULARIZED,
+    ),
+    "adan_agr-printed": Method(
+        "Adan with AGR in the first moment and in the new gradient of the"
+        " difference (Algorithm 1 as printed)",
+        "adan",
+        claimed=True,
+        arguments=PRINTED,
     ),
     "clip+adan": Method(
         f"clip_by_global_norm({CLIPPING['max_norm']:g}) before Adan, a control",
@@ -71,6 +81,7 @@ OPTIMIZERS = {
     "adamw_agr": optaxmods.adamw_agr,
     "adan": optaxmods.adan,
     "adan_agr": optaxmods.adan_agr,
+    "adan_agr-printed": optaxmods.adan_agr,
 }
 
 

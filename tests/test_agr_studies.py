@@ -40,6 +40,9 @@ COMPOSED = {
         optaxmods.agr(), optaxmods.adan(RATE, weight_decay=DECAY)
     ),
     "adan_agr": lambda: optaxmods.adan_agr(RATE, weight_decay=DECAY),
+    "adan_agr-printed": lambda: optaxmods.adan_agr(
+        RATE, weight_decay=DECAY, difference="printed"
+    ),
     "clip+adan": lambda: optax.chain(
         optax.clip_by_global_norm(1.0), optaxmods.adan(RATE, weight_decay=DECAY)
     ),

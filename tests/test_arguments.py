@@ -17,6 +17,7 @@ import optaxmods
 # Two values of each argument: one of them is not a method's own.
 VALUES = {
     "convention": ("paper", "released"),
+    "difference": ("regularized", "printed"),
     "draw": ("ones", "normal"),
     "gamma": (1e-3, 2e-3),
     "hidden_sizes": ((8,), (9,)),
