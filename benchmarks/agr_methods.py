@@ -91,6 +91,7 @@ def maker(
     weight_decay: float,
     *,
     first: Callable[[], optax.GradientTransformation] | None = None,
+    rate_factor: float = 1.0,
     **arguments: Any,
 ) -> Callable[[Any], optax.GradientTransformation]:
     """Returns a function of the learning rate that makes a method.
@@ -99,6 +100,7 @@ def maker(
         name: A key of ``METHODS``.
         weight_decay: That of AdamW or Adan.
         first: Makes what stands in front of everything, such as noise.
+        rate_factor: The method's learning rate in those that it is called with.
         arguments: Of what stands in front of the optimizer, else its own.
     """
     *prefix, last = name.split("+")
@@ -107,7 +109,9 @@ def maker(
     def make(rate: Any) -> optax.GradientTransformation:
         parts = [first()] if first else []
         parts += [IN_FRONT[part](**arguments) for part in prefix]
-        optimizer = OPTIMIZERS[last](rate, weight_decay=weight_decay, **own)
+        optimizer = OPTIMIZERS[last](
+            rate_factor * rate, weight_decay=weight_decay, **own
+        )
         return optax.chain(*parts, optimizer)
 
     return make
