@@ -102,6 +102,31 @@ def test_the_printed_difference_climbs_above_its_bound(alpha):
     assert run_away(alpha, difference="printed", max_alpha=0.5) < 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("chained", [False, True])
+def test_no_step_is_uphill_while_the_gradient_keeps_its_sign(seed, chained):
+    # The numerator is a sum of the past Psi(g) with positive weights, whatever
+    # the coefficients do in the meantime; the printed one is not.
+    generator = np.random.default_rng(seed)
+    gradients = jnp.asarray(generator.lognormal(0, 3, (200, 2, 2)), jnp.float32)
+
+    def smallest(tx):
+        def step(state, gradient):
+            updates, state = tx.update(gradient, state)
+            return state, jnp.min(updates)
+
+        state = tx.init(gradients[0])
+        return jax.jit(lambda s: jax.lax.scan(step, s, gradients)[1])(
+            state
+        ).min()
+
+    tx = optaxmods.scale_by_agr_adan()
+    if chained:
+        tx = optax.chain(optaxmods.agr(), optaxmods.scale_by_adan())
+    assert smallest(tx) >= -1e-6
+    assert smallest(optaxmods.scale_by_agr_adan(difference="printed")) < -0.1
+
+
 @pytest.mark.parametrize(
     ("difference", "size"), [("regularized", 0.0), ("printed", 0.16)]
 )
