@@ -11,6 +11,8 @@ import optaxmods
 
 AGR = {"strength": 1.0}
 AGR_ALL = {**AGR, "reduction_axes": "all"}
+REGULARIZED = {**AGR, "difference": "regularized"}
+PRINTED = {**AGR, "difference": "printed"}
 CLIPPING = {"max_norm": 1.0}
 
 # Claimed is what the paper says of AGR in general: that it improves the
@@ -49,10 +51,18 @@ METHODS = {
         arguments=AGR,
     ),
     "adan_agr": Method(
-        "Adan with AGR in the first moment and the difference (Algorithm 1)",
+        "Adan with AGR in the first moment and in both gradients of the"
+        " difference (Algorithm 1, made safe)",
         "adan",
         claimed=True,
-        arguments=AGR,
+        arguments=REGULARIZED,
+    ),
+    "adan_agr-printed": Method(
+        "Adan with AGR in the first moment and in the new gradient of the"
+        " difference (Algorithm 1 as printed)",
+        "adan",
+        claimed=True,
+        arguments=PRINTED,
     ),
     "clip+adan": Method(
         f"clip_by_global_norm({CLIPPING['max_norm']:g}) before Adan, a control",
@@ -71,6 +81,7 @@ OPTIMIZERS = {
     "adamw_agr": optaxmods.adamw_agr,
     "adan": optaxmods.adan,
     "adan_agr": optaxmods.adan_agr,
+    "adan_agr-printed": optaxmods.adan_agr,
 }
 
 
@@ -80,6 +91,7 @@ def maker(
     weight_decay: float,
     *,
     first: Callable[[], optax.GradientTransformation] | None = None,
+    rate_factor: float = 1.0,
     **arguments: Any,
 ) -> Callable[[Any], optax.GradientTransformation]:
     """Returns a function of the learning rate that makes a method.
@@ -88,6 +100,7 @@ def maker(
         name: A key of ``METHODS``.
         weight_decay: That of AdamW or Adan.
         first: Makes what stands in front of everything, such as noise.
+        rate_factor: The method's learning rate in those that it is called with.
         arguments: Of what stands in front of the optimizer, else its own.
     """
     *prefix, last = name.split("+")
@@ -96,7 +109,9 @@ def maker(
     def make(rate: Any) -> optax.GradientTransformation:
         parts = [first()] if first else []
         parts += [IN_FRONT[part](**arguments) for part in prefix]
-        optimizer = OPTIMIZERS[last](rate, weight_decay=weight_decay, **own)
+        optimizer = OPTIMIZERS[last](
+            rate_factor * rate, weight_decay=weight_decay, **own
+        )
         return optax.chain(*parts, optimizer)
 
     return make

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, strength_at
+from optaxmods._agr import check_max_alpha, check_strength, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
@@ -35,6 +35,7 @@ def scale_by_agr_adam(
     *,
     nesterov: bool = False,
     strength: optax.ScalarOrSchedule = 1.0,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -53,6 +54,7 @@ def scale_by_agr_adam(
       mu_dtype: dtype of the first moment; ``None`` takes the parameter's.
       nesterov: whether to use Nesterov momentum, as optax does.
       strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
+      max_alpha: as in :func:`optaxmods.agr`.
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
 
@@ -82,6 +84,7 @@ def scale_by_agr_adam(
             mu_dtype=mu_dtype,
             nesterov=nesterov,
             strength=strength,
+            max_alpha=max_alpha,
             reduction_axes=reduction_axes,
             axis_name=axis_name,
         )
@@ -97,6 +100,7 @@ def _adam_with_agr(
     mu_dtype: jax.typing.DTypeLike | None,
     nesterov: bool,
     strength: optax.ScalarOrSchedule,
+    max_alpha: jax.typing.ArrayLike,
     reduction_axes: ReductionAxes,
     axis_name: AxisNames,
 ) -> optax.GradientTransformationExtraArgs:
@@ -105,6 +109,7 @@ def _adam_with_agr(
     mu_dtype = _checked_dtype(mu_dtype)
     check_flag("nesterov", nesterov)
     strength = check_strength(strength)
+    max_alpha = check_max_alpha(max_alpha)
     check_axes(reduction_axes, axis_name)
 
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
@@ -118,7 +123,9 @@ def _adam_with_agr(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         now = strength_at(strength, state.count)
-        regularized = regularize(updates, now, reduction_axes, axis_name)
+        regularized = regularize(
+            updates, now, max_alpha, reduction_axes, axis_name
+        )
         count = optax.safe_increment(state.count)
         # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
         # second-order momentum", Section 3.3).
@@ -176,6 +183,7 @@ def adamw_agr(
     *,
     nesterov: bool = False,
     strength: optax.ScalarOrSchedule = 1.0,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -213,6 +221,8 @@ def adamw_agr(
         parameters that returns one, as in :func:`optax.adamw`.
       nesterov: whether to use Nesterov momentum, as optax does.
       strength: as in :func:`optaxmods.agr`; 0 gives :func:`optax.adamw`.
+      max_alpha: as in :func:`optaxmods.agr`; 1 is Algorithm 2, in which an
+        entry that is its matrix's only nonzero one never moves.
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
 
@@ -257,6 +267,7 @@ def adamw_agr(
             mu_dtype=mu_dtype,
             nesterov=nesterov,
             strength=strength,
+            max_alpha=max_alpha,
             reduction_axes=reduction_axes,
             axis_name=axis_name,
         ),

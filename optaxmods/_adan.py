@@ -129,11 +129,13 @@ def adan_agr(
     *,
     proximal: bool = True,
     restart: Restart | None = None,
+    difference: str = "regularized",
     strength: optax.ScalarOrSchedule = 1.0,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adan with AGR as the AGR paper's Algorithm 1 prints it.
+    r"""Adan with AGR: the AGR paper's Algorithm 1, made safe to train with.
 
     With :math:`\Psi` of :func:`optaxmods.agr` and the notation of
     :func:`optaxmods.adan`,
@@ -141,14 +143,23 @@ def adan_agr(
     .. math::
 
         m_k &= b_1 m_{k-1} + (1 - b_1)\, \Psi(g_k) \\
-        v_k &= b_2 v_{k-1} + (1 - b_2)\, (\Psi(g_k) - g_{k-1}) \\
+        v_k &= b_2 v_{k-1} + (1 - b_2)\, (\Psi(g_k) - \Psi(g_{k-1})) \\
         n_k &= b_3 n_{k-1} + (1 - b_3)\, (g_k + b_2\, (g_k - g_{k-1}))^2 \\
         u_k &= (\hat m_k + b_2\, \hat v_k) / (\sqrt{\hat n_k} + \varepsilon) \\
         \theta_{k+1} &= (\theta_k - \eta\, u_k) / (1 + \lambda \eta),
 
-    the differences being 0 in the first step. ``optax.chain(agr(),
-    adan(...))`` feeds :math:`\Psi(g)` to everything instead, as the authors'
-    released code does.
+    the differences being 0 in the first step. Algorithm 1 prints
+    :math:`\Psi(g_k) - g_{k-1}` in the second line, which
+    ``difference="printed"`` gives to the letter. **That form can diverge**: the
+    difference of a constant gradient is :math:`-\alpha g` there, and the
+    numerator of the step :math:`(1 - \alpha\, (1 + b_2))\, g`. An entry with
+    :math:`\alpha > 1 / (1 + b_2)`, 0.52 at the default, moves uphill for as
+    long as it holds that share of its matrix. With a strength :math:`s` the
+    bound is on :math:`s\,\alpha`, and ``max_alpha=0.5`` keeps a constant
+    gradient below it.
+
+    ``optax.chain(agr(), adan(...))`` feeds :math:`\Psi(g)` to everything
+    instead, as the authors' released code does.
 
     Args:
       learning_rate: as in :func:`optaxmods.adan`, like all that follow here.
@@ -161,8 +172,15 @@ def adan_agr(
       mask: which parameters decay.
       proximal: proximal (``True``) or decoupled decay.
       restart: a period in steps or a predicate of the number of updates done.
+      difference: what :math:`v` is the moment of. ``"regularized"``, the
+        default: :math:`\Psi(g_k) - \Psi(g_{k-1})`, both with the strength of
+        step :math:`k`, which is 0 for a constant gradient; the previous
+        gradient is summed once more in each step, with the new one on a mesh.
+        ``"printed"``: :math:`\Psi(g_k) - g_{k-1}` (Algorithm 1).
       strength: as in :func:`optaxmods.agr`; with the number 0 this is
         :func:`optaxmods.adan` to the bit.
+      max_alpha: as in :func:`optaxmods.agr`; 1 is Eq. 2, in which an entry that
+        is its matrix's only nonzero one never moves.
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
 
@@ -171,11 +189,13 @@ def adan_agr(
       :func:`optaxmods.adan`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr` and :func:`optaxmods.adan`.
+      ValueError: as :func:`optaxmods.agr` and :func:`optaxmods.adan`; another
+        ``difference``.
 
     Examples:
       >>> from optaxmods import adan_agr
       >>> solver = adan_agr(learning_rate=1e-3, weight_decay=0.02)
+      >>> as_printed = adan_agr(learning_rate=1e-3, difference="printed")
 
     References:
       `An Adaptive Gradient Regularization Method
@@ -197,7 +217,9 @@ def adan_agr(
             eps=eps,
             eps_root=eps_root,
             restart=restart,
+            difference=difference,
             strength=strength,
+            max_alpha=max_alpha,
             reduction_axes=reduction_axes,
             axis_name=axis_name,
         ),

@@ -27,26 +27,29 @@ class AgrState(NamedTuple):
 def agr(
     strength: optax.ScalarOrSchedule = 1.0,
     *,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Damps every gradient entry by its share of its matrix's absolute sum.
 
-    For the gradient :math:`g` of one weight matrix and the strength :math:`s`,
+    For the gradient :math:`g` of one weight matrix, the strength :math:`s` and
+    the largest coefficient :math:`c`,
 
     .. math::
 
-        \alpha_{ij} &= \frac{|g_{ij}|}{\sum_{kl} |g_{kl}|}
-            \qquad \text{(Eq. 2)} \\
+        \alpha_{ij} &= \min\left(\frac{|g_{ij}|}{\sum_{kl} |g_{kl}|},
+            c\right) \qquad \text{(Eq. 2 for } c = 1\text{)} \\
         \Psi(g)_{ij} &= g_{ij} - s\, \alpha_{ij}\, g_{ij}
             \qquad \text{(Eq. 1 for } s = 1\text{)}
 
     so that :math:`|\Psi(g)| \le |g|` entry by entry with the sign kept, a
     uniform matrix of :math:`N` entries shrinks by :math:`1 - 1/N`, and a lone
-    nonzero entry becomes 0. ``optax.chain(agr(), optax.adamw(...))`` is what
-    the authors' released code does (on matrices; on every tensor with
-    ``reduction_axes="all"``); the algorithms as the paper prints them are
-    :func:`optaxmods.adamw_agr` and :func:`optaxmods.adan_agr`.
+    nonzero entry becomes :math:`1 - s\,c` of itself: 0 as the paper has it, and
+    so nothing learns from it. ``max_alpha=0.5`` leaves it half. ``optax.chain(
+    agr(), optax.adamw(...))`` is what the authors' released code does (on
+    matrices; on every tensor with ``reduction_axes="all"``); the paper's
+    algorithms are :func:`optaxmods.adamw_agr` and :func:`optaxmods.adan_agr`.
 
     Sums and products are formed in float32 (float64 for float64 leaves) and
     cast back to the leaf's dtype last. An all-zero matrix stays zero; where
@@ -60,6 +63,11 @@ def agr(
         default, is the paper's operator; 0 leaves gradients as they are. A
         schedule that falls to 0 is the paper's suspension (Tables 7 and 8).
         A number keeps the transformation stateless.
+      max_alpha: :math:`c` in [0, 1]; coefficients above it count as it. 1, the
+        default, is Eq. 2. Below 1 every entry keeps at least the share
+        :math:`1 - c` of its gradient, which a matrix needs whose gradient often
+        has a single nonzero entry: see "Where AGR stops learning" in the
+        documentation. The paper has no such bound.
       reduction_axes: the axes of each leaf that make up one weight matrix.
         ``None``, the default, takes all axes of leaves with ``ndim >= 2`` and
         more than one entry, and leaves other leaves (biases, scales) alone:
@@ -84,10 +92,10 @@ def agr(
       or :class:`optaxmods.AgrState` where ``strength`` is a schedule.
 
     Raises:
-      ValueError: a number ``strength`` outside [0, 1], or another argument of
-        no known form; at ``init``, an axis that a leaf lacks or a group of one
-        entry, with the leaf's path; at ``update``, an ``axis_name`` that is no
-        axis of the enclosing ``jax.shard_map``.
+      ValueError: a number ``strength`` or ``max_alpha`` outside [0, 1], or
+        another argument of no known form; at ``init``, an axis that a leaf
+        lacks or a group of one entry, with the leaf's path; at ``update``, an
+        ``axis_name`` that is no axis of the enclosing ``jax.shard_map``.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -109,6 +117,7 @@ def agr(
       <https://arxiv.org/abs/2407.16944>`_, 2024
     """
     strength = check_strength(strength)
+    max_alpha = check_max_alpha(max_alpha)
     check_axes(reduction_axes, axis_name)
 
     def init_fn(params: optax.Params) -> AgrState | optax.EmptyState:
@@ -130,29 +139,39 @@ def agr(
             state = AgrState(count=optax.safe_increment(state.count))
         else:
             now = strength
-        regularized = regularize(updates, now, reduction_axes, axis_name)
+        regularized = regularize(
+            updates, now, max_alpha, reduction_axes, axis_name
+        )
         return returned_as_came(regularized, updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 def agr_coefficients(
-    updates: optax.Updates, *, reduction_axes: ReductionAxes = None
+    updates: optax.Updates,
+    *,
+    max_alpha: jax.typing.ArrayLike = 1.0,
+    reduction_axes: ReductionAxes = None,
 ) -> optax.Updates:
     r"""The coefficients alpha of Eq. 2, for logging and plots.
 
+    The largest one of a leaf says how much of a single entry's gradient is
+    taken away there; where it is near 1, that entry learns nothing.
+
     Args:
       updates: gradients, a pytree of arrays.
+      max_alpha: as in :func:`optaxmods.agr`; coefficients above it count as it.
       reduction_axes: as in :func:`optaxmods.agr`.
 
     Returns:
       A tree like ``updates`` with each leaf's shape, real, float32 (float64
       for float64 and complex128 leaves): :math:`\alpha_{ij} = |g_{ij}| /
       \sum_{kl} |g_{kl}|`, which sums to 1 over each matrix with a nonzero
-      entry; zeros where AGR leaves a leaf alone.
+      entry and none above ``max_alpha``; zeros where AGR leaves a leaf alone.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr` does at ``init``.
+      ValueError: as :func:`optaxmods.agr` does, for ``max_alpha`` and at
+        ``init``.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -162,7 +181,8 @@ def agr_coefficients(
       >>> coefficients["kernel"].tolist(), coefficients["bias"].tolist()
       ([[0.75, 0.25]], [0.0, 0.0])
     """
-    return coefficients(updates, reduction_axes)
+    max_alpha = check_max_alpha(max_alpha)
+    return coefficients(updates, max_alpha, reduction_axes)
 
 
 def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
@@ -175,6 +195,16 @@ def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
         or_schedule=True,
     )
     return float(strength) if isinstance(strength, numbers.Real) else strength
+
+
+def check_max_alpha(max_alpha: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+    """Returns a checked bound; the value of an array is not checked."""
+    check_number(
+        "max_alpha", max_alpha, lambda number: 0 <= number <= 1, "in [0, 1]"
+    )
+    return (
+        float(max_alpha) if isinstance(max_alpha, numbers.Real) else max_alpha
+    )
 
 
 def strength_at(

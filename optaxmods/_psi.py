@@ -27,35 +27,63 @@ Groups = tuple[MatrixGroup, ...]
 def regularize(
     updates: optax.Updates,
     strength: jax.typing.ArrayLike,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.Updates:
     """Psi of every weight matrix, in float32 or wider; other leaves as is."""
-    groups = matrix_groups(updates, reduction_axes, axis_name, at_update=True)
-    if isinstance(strength, float) and strength == 0:
-        return updates
-    is_full = isinstance(strength, float) and strength == 1
-    given = () if is_full else (strength,)
-    leaves, treedef = jax.tree.flatten(updates)
-    psis = dict(_by_parts(_psi, leaves, groups, *given))
-    return treedef.unflatten(
-        psis.get(index, leaf) for index, leaf in enumerate(leaves)
+    (regularized,) = regularize_all(
+        (updates,), strength, max_alpha, reduction_axes, axis_name
     )
+    return regularized
+
+
+def regularize_all(
+    trees: Sequence[optax.Updates],
+    strength: jax.typing.ArrayLike,
+    max_alpha: jax.typing.ArrayLike = 1.0,
+    reduction_axes: ReductionAxes = None,
+    axis_name: AxisNames = None,
+) -> Sequence[optax.Updates]:
+    """Psi of gradients that are alike, their sums joined; axes by the first."""
+    first = trees[0]
+    groups = matrix_groups(first, reduction_axes, axis_name, at_update=True)
+    if isinstance(strength, float) and strength == 0:
+        return trees
+    treedef = jax.tree.structure(first)
+    leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
+    given = _unless_1(strength), _unless_1(max_alpha)
+    psis = dict(_by_parts(_psi, leaves, groups * len(trees), *given))
+    every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
+    size = treedef.num_leaves
+    return [
+        treedef.unflatten(every[index * size : (index + 1) * size])
+        for index in range(len(trees))
+    ]
 
 
 def coefficients(
-    updates: optax.Updates, reduction_axes: ReductionAxes = None
+    updates: optax.Updates,
+    max_alpha: jax.typing.ArrayLike = 1.0,
+    reduction_axes: ReductionAxes = None,
 ) -> optax.Updates:
     """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
     groups = matrix_groups(updates, reduction_axes)
     leaves, treedef = jax.tree.flatten(updates)
-    alphas = dict(_by_parts(_alpha, leaves, groups))
+    alphas = dict(_by_parts(_alpha, leaves, groups, _unless_1(max_alpha)))
     return treedef.unflatten(
         alphas[index]
         if index in alphas
         else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
         for index, leaf in enumerate(leaves)
     )
+
+
+def _unless_1(
+    number: jax.typing.ArrayLike,
+) -> jax.typing.ArrayLike | None:
+    """None leaves a factor or a bound of 1 out of the program."""
+    return None if isinstance(number, float) and number == 1 else number
 
 
 def _by_parts(
@@ -79,15 +107,17 @@ def _of_part(function, groups: Groups, mesh, *arguments):
 
 def _psi(
     gradients: Arrays,
-    strength: jax.typing.ArrayLike | None = None,
+    strength: jax.typing.ArrayLike | None,
+    max_alpha: jax.typing.ArrayLike | None,
     *,
     groups: Groups,
 ) -> list[jax.Array]:
-    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is s = 1."""
+    """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is 1."""
     psis = []
-    for gradient, damping in zip(
+    for gradient, four_alpha in zip(
         gradients, _four_alpha(gradients, groups), strict=True
     ):
+        damping = _capped(four_alpha, max_alpha)
         if strength is not None:
             damping = jnp.asarray(strength).astype(damping.dtype) * damping
         kept = (4 - damping) / 4
@@ -99,8 +129,25 @@ def _psi(
     return psis
 
 
-def _alpha(gradients: Arrays, *, groups: Groups) -> list[jax.Array]:
-    return [four_alpha / 4 for four_alpha in _four_alpha(gradients, groups)]
+def _alpha(
+    gradients: Arrays,
+    max_alpha: jax.typing.ArrayLike | None,
+    *,
+    groups: Groups,
+) -> list[jax.Array]:
+    return [
+        _capped(four_alpha, max_alpha) / 4
+        for four_alpha in _four_alpha(gradients, groups)
+    ]
+
+
+def _capped(
+    four_alpha: jax.Array, max_alpha: jax.typing.ArrayLike | None
+) -> jax.Array:
+    if max_alpha is None:
+        return four_alpha
+    limit = jnp.asarray(max_alpha).astype(four_alpha.dtype)
+    return jnp.minimum(four_alpha, 4 * limit)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -1,25 +1,27 @@
 """The moments of Adan, with and without AGR: Algorithm 1 of the AGR paper."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_strength, strength_at
+from optaxmods._agr import check_max_alpha, check_strength, strength_at
 from optaxmods._axes import (
     AxisNames,
     ReductionAxes,
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_moments
+from optaxmods._checks import check_moments, shown
 from optaxmods._dtypes import returned_as_came, returning_as_came
 from optaxmods._moments import update_moment, zero_moments
-from optaxmods._psi import regularize
+from optaxmods._psi import regularize, regularize_all
 from optaxmods._restart import Restart, check_restart, is_due
+
+DIFFERENCES = "regularized", "printed"
 
 
 class ScaleByAdanState(NamedTuple):
@@ -84,7 +86,9 @@ def scale_by_agr_adan(
     eps_root: jax.typing.ArrayLike = 0.0,
     *,
     restart: Restart | None = None,
+    difference: str = "regularized",
     strength: optax.ScalarOrSchedule = 1.0,
+    max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -100,7 +104,9 @@ def scale_by_agr_adan(
       eps: added to the denominator, outside the square root.
       eps_root: added to the denominator, inside the square root.
       restart: as in :func:`optaxmods.adan`.
+      difference: as in :func:`optaxmods.adan_agr`.
       strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
+      max_alpha: as in :func:`optaxmods.agr`.
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
 
@@ -109,7 +115,8 @@ def scale_by_agr_adan(
       :class:`optaxmods.ScaleByAdanState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.agr` and :func:`scale_by_adan`.
+      ValueError: as :func:`optaxmods.agr` and :func:`scale_by_adan`; another
+        ``difference``.
 
     Examples:
       >>> import optax
@@ -126,7 +133,9 @@ def scale_by_agr_adan(
             eps=eps,
             eps_root=eps_root,
             restart=restart,
+            difference=difference,
             strength=strength,
+            max_alpha=max_alpha,
             reduction_axes=reduction_axes,
             axis_name=axis_name,
         )
@@ -141,13 +150,17 @@ def adan_moments(
     eps: jax.typing.ArrayLike,
     eps_root: jax.typing.ArrayLike,
     restart: Restart | None,
+    difference: str,
     strength: optax.ScalarOrSchedule,
+    max_alpha: jax.typing.ArrayLike,
     reduction_axes: ReductionAxes,
     axis_name: AxisNames,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 1; updates as wide as their moments."""
     check_moments(eps, eps_root, b1=b1, b2=b2, b3=b3)
     strength = check_strength(strength)
+    max_alpha = check_max_alpha(max_alpha)
+    _check_difference(difference)
     check_restart(restart)
     check_axes(reduction_axes, axis_name)
 
@@ -165,11 +178,17 @@ def adan_moments(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         now = strength_at(strength, state.count)
-        regularized = regularize(updates, now, reduction_axes, axis_name)
-        # Algorithm 1, with decay rates b = 1 - beta; d is the difference from
-        # the previous raw gradient, 0 in the first step.
+        psi = now, max_alpha, reduction_axes, axis_name
+        if difference == "printed":
+            regularized, previous = regularize(updates, *psi), state.g
+        else:
+            # With the strength of now for both: no change of it is taken for
+            # one of the gradient, and nothing but the raw gradient is kept.
+            regularized, previous = regularize_all((updates, state.g), *psi)
+        # Algorithm 1, with decay rates b = 1 - beta; both differences are 0 in
+        # the first step.
         first = state.since_restart == 0
-        d = _difference(regularized, state.g, first)
+        d = _difference(regularized, previous, first)
         if regularized is updates:
             raw_d = d
         else:
@@ -203,6 +222,14 @@ def adan_moments(
         return scaled, new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _check_difference(difference: Any) -> None:
+    if not isinstance(difference, str) or difference not in DIFFERENCES:
+        raise ValueError(
+            f"difference must be {' or '.join(map(repr, DIFFERENCES))}, got"
+            f" {shown(difference)}."
+        )
 
 
 def _difference(

@@ -19,9 +19,10 @@ def alpha(gradient, axes=None, overflow=np.inf):
     return np.where(usable, magnitude / np.where(usable, total, 1), 0)
 
 
-def psi(gradient, strength=1.0, axes=None, overflow=np.inf):
+def psi(gradient, strength=1.0, axes=None, overflow=np.inf, max_alpha=1.0):
     """Eq. 1, g - alpha g, with a strength on the second term."""
-    return gradient - strength * alpha(gradient, axes, overflow) * gradient
+    capped = np.minimum(alpha(gradient, axes, overflow), max_alpha)
+    return gradient - strength * capped * gradient
 
 
 def adamw_agr(
@@ -35,6 +36,7 @@ def adamw_agr(
     weight_decay=1e-4,
     nesterov=False,
     strength: Any = 1.0,
+    max_alpha=1.0,
     is_matrix=True,
 ):
     """Algorithm 2, decoupled; one theta after each gradient."""
@@ -43,7 +45,7 @@ def adamw_agr(
     thetas = []
     for t, g in enumerate(gradients, start=1):
         s = strength(t - 1) if callable(strength) else strength
-        regularized = psi(g, s) if is_matrix else g
+        regularized = psi(g, s, max_alpha=max_alpha) if is_matrix else g
         m = b1 * m + (1 - b1) * regularized
         v = b2 * v + (1 - b2) * np.abs(g) ** 2
         m_hat = m / (1 - b1**t)
@@ -70,13 +72,17 @@ def adan_agr(
     eps_root=0.0,
     weight_decay: Any = 0.0,
     proximal=True,
+    difference="regularized",
     strength: Any = 1.0,
+    max_alpha=1.0,
     restart=None,
     is_matrix=True,
 ):
     """Algorithm 1 in decay rates; plain Adan where ``strength`` is 0.
 
-    ``restart`` is a predicate of the number of updates done.
+    The difference as printed, or from Psi of the previous gradient with the
+    strength of this step; ``restart`` is a predicate of the number of updates
+    done.
     """
     m, v, n = (np.zeros_like(theta) for _ in range(3))
     previous, k = None, 0
@@ -85,10 +91,20 @@ def adan_agr(
         s = strength(done) if callable(strength) else strength
         lr = learning_rate(done) if callable(learning_rate) else learning_rate
         wd = weight_decay(done) if callable(weight_decay) else weight_decay
-        regularized = psi(g, s) if is_matrix else g
+
+        def damped(gradient, s=s):
+            return (
+                psi(gradient, s, max_alpha=max_alpha) if is_matrix else gradient
+            )
+
+        regularized = damped(g)
         k += 1
-        d = 0 * g if previous is None else regularized - previous
-        raw_d = 0 * g if previous is None else g - previous
+        d = raw_d = 0 * g
+        if previous is not None:
+            raw_d = g - previous
+            d = regularized - (
+                previous if difference == "printed" else damped(previous)
+            )
         m = b1 * m + (1 - b1) * regularized
         v = b2 * v + (1 - b2) * d
         n = b3 * n + (1 - b3) * np.abs(g + b2 * raw_d) ** 2

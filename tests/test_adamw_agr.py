@@ -34,6 +34,8 @@ SETTINGS = {
     "half strength": {"strength": 0.5},
     "no strength": {"strength": 0.0},
     "scheduled strength": {"strength": half_then_off},
+    "capped": {"max_alpha": 0.25},
+    "capped, half strength": {"max_alpha": 0.25, "strength": 0.5},
 }
 
 

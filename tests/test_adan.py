@@ -46,22 +46,112 @@ def for_oracle(arguments):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("strength", [None, 1.0, 0.3])
-def test_algorithm_1(setting, strength):
+@pytest.mark.parametrize(
+    "with_agr",
+    [
+        None,  # Plain Adan.
+        {},
+        {"strength": 0.3},
+        {"max_alpha": 0.25},
+        {"difference": "printed"},
+        {"difference": "printed", "strength": 0.3, "max_alpha": 0.25},
+    ],
+    ids=str,
+)
+def test_algorithm_1(setting, with_agr):
     theta, gradients = make_theta(), make_gradients(8)
     arguments = SETTINGS[setting]
-    if strength is None:  # Plain Adan.
+    if with_agr is None:
         tx = optaxmods.adan(0.1, **arguments)
+        with_agr = {"strength": 0.0}
     else:
-        tx = optaxmods.adan_agr(0.1, **arguments, strength=strength)
+        tx = optaxmods.adan_agr(0.1, **arguments, **with_agr)
     want = reference.adan_agr(
-        theta,
-        gradients,
-        0.1,
-        **for_oracle(arguments),
-        strength=strength or 0.0,
+        theta, gradients, 0.1, **for_oracle(arguments), **with_agr
     )
     assert_same(run(tx, theta, gradients), want)
+
+
+def run_away(alpha, steps=300, **arguments):
+    """What a constant gradient with one coefficient has made of that entry."""
+    # Two entries, of which the first holds alpha of the absolute sum.
+    gradient = jnp.array([[alpha, 1 - alpha]])
+    tx = optaxmods.adan_agr(0.01, **arguments)
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = tx.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    start = jnp.zeros((1, 2)), tx.init(gradient)
+    (params, _), _ = jax.jit(
+        lambda start: jax.lax.scan(step, start, None, steps)
+    )(start)
+    return float(params[0, 0])
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.55, 0.9, 0.99])
+def test_the_printed_difference_climbs_above_its_bound(alpha):
+    # The gradient is positive: downhill is below 0. Adan's bias-corrected v of
+    # a constant difference is that difference, but for the first step's 0.
+    assert run_away(alpha) < 0
+    is_uphill = run_away(alpha, difference="printed") > 0
+    assert is_uphill == (alpha > 1 / (1 + 0.92))
+    # Half the strength and half the coefficient hold it below the bound.
+    assert run_away(alpha, difference="printed", strength=0.5) < 0
+    assert run_away(alpha, difference="printed", max_alpha=0.5) < 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("chained", [False, True])
+def test_no_step_is_uphill_while_the_gradient_keeps_its_sign(seed, chained):
+    # The numerator is a sum of the past Psi(g) with positive weights, whatever
+    # the coefficients do in the meantime; the printed one is not.
+    generator = np.random.default_rng(seed)
+    gradients = jnp.asarray(generator.lognormal(0, 3, (200, 2, 2)), jnp.float32)
+
+    def smallest(tx):
+        def step(state, gradient):
+            updates, state = tx.update(gradient, state)
+            return state, jnp.min(updates)
+
+        state = tx.init(gradients[0])
+        return jax.jit(lambda s: jax.lax.scan(step, s, gradients)[1])(
+            state
+        ).min()
+
+    tx = optaxmods.scale_by_agr_adan()
+    if chained:
+        tx = optax.chain(optaxmods.agr(), optaxmods.scale_by_adan())
+    assert smallest(tx) >= -1e-6
+    assert smallest(optaxmods.scale_by_agr_adan(difference="printed")) < -0.1
+
+
+@pytest.mark.parametrize(
+    ("difference", "size"), [("regularized", 0.0), ("printed", 0.16)]
+)
+def test_a_constant_gradient_has_no_difference(difference, size):
+    # Nor has it where the strength changes.
+    tx = optaxmods.scale_by_agr_adan(
+        difference=difference, strength=lambda step: 1 / (1 + step)
+    )
+    gradient = jnp.array([[3.0, -1.0], [0.5, 0.0]])
+    state = tx.init(gradient)
+    for _ in range(4):
+        _, state = jax.jit(tx.update)(gradient, state)
+    largest = np.abs(np.asarray(state.v)).max()
+    np.testing.assert_allclose(largest, size, rtol=0.1, atol=1e-7)
+
+
+@pytest.mark.parametrize("difference", ["regularized", "printed"])
+def test_a_run_changes_between_the_differences(difference):
+    # The state keeps the raw gradient for both.
+    gradients = [jnp.asarray(g, jnp.float32) for g in make_gradients(3)]
+    tx = optaxmods.scale_by_agr_adan(difference=difference)
+    state = tx.init(gradients[0])
+    for gradient in gradients:
+        _, state = tx.update(gradient, state)
+        np.testing.assert_array_equal(state.g, gradient)
 
 
 @pytest.mark.usefixtures("x64")
@@ -97,11 +187,14 @@ def test_chain_of_agr_and_adan_regularizes_everything():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("restart", [None, 2])
-def test_strength_0_is_adan_to_the_bit(dtype, restart):
+@pytest.mark.parametrize("difference", ["regularized", "printed"])
+def test_strength_0_is_adan_to_the_bit(dtype, restart, difference):
     params = {"w": jnp.ones((3, 4), dtype), "b": jnp.ones(3, dtype)}
     gradients = [make_updates(params, seed) for seed in range(4)]
     arguments = {"weight_decay": 0.1, "restart": restart}
-    number = optaxmods.adan_agr(1e-2, strength=0, **arguments)
+    number = optaxmods.adan_agr(
+        1e-2, strength=0, difference=difference, **arguments
+    )
     adan = optaxmods.adan(1e-2, **arguments)
     states = [tx.init(params) for tx in (number, adan)]
     for gradient in gradients:

@@ -11,12 +11,18 @@ import pytest
 
 from benchmarks import cells, data, runner, study, surface, train
 from benchmarks.cache import by_content
-from benchmarks.studies import agr_label_noise, gal_regression, gal_surface
+from benchmarks.studies import (
+    agr_label_noise,
+    agr_small_matrices,
+    gal_regression,
+    gal_surface,
+)
 import optaxmods
 
 # Two values of each argument: one of them is not a method's own.
 VALUES = {
     "convention": ("paper", "released"),
+    "difference": ("regularized", "printed"),
     "draw": ("ones", "normal"),
     "gamma": (1e-3, 2e-3),
     "hidden_sizes": ((8,), (9,)),
@@ -28,6 +34,7 @@ VALUES = {
     # At every step the first window's is the first value.
     "lga.upper_bound": (None, "first_value"),
     "magnitude": (0.01, 0.02),
+    "max_alpha": (0.2, 0.3),
     "max_norm": (1e3, 1e4),
     "maxval": (1.0, 2.0),
     "minval": (-1.0, -2.0),
@@ -153,6 +160,7 @@ def build(monkeypatch):
         "agr-label-noise": {f"{s:g}": split for s in agr_label_noise.SHARES},
         "gal-regression": dict.fromkeys(gal_regression.TABLES, split),
         "gal-surface": surface.START,
+        "agr-small-matrices": dict.fromkeys(agr_small_matrices.DATA, split),
     }
 
     def does(name, method, arguments, settings):

@@ -62,6 +62,40 @@ def test_the_third_decay_rate(name):
         BY_MOMENTS[name](b3=1)
 
 
+WITH_AGR = {
+    "agr": optaxmods.agr,
+    "agr_coefficients": functools.partial(optaxmods.agr_coefficients, GRADIENT),
+    **{name: make for name, make in BY_MOMENTS.items() if "agr" in name},
+}
+
+
+@pytest.mark.parametrize("factory", WITH_AGR)
+@pytest.mark.parametrize(
+    ("max_alpha", "message"),
+    [
+        (1.5, r"max_alpha must be in \[0, 1\], got 1.5"),
+        (-0.1, r"max_alpha must be in \[0, 1\], got -0.1"),
+        (float("nan"), r"max_alpha must be in \[0, 1\], got nan"),
+        ("0.5", "max_alpha must be a number, got '0.5'"),
+        (None, "max_alpha must be a number, got None"),
+        (True, "max_alpha must be a number, got True"),
+        (jnp.ones(2), r"max_alpha must be a number, got an array of shape"),
+        (schedule, "max_alpha must be a number.*optax.inject_hyperparams"),
+    ],
+)
+def test_a_largest_coefficient(factory, max_alpha, message):
+    with pytest.raises(ValueError, match=message):
+        WITH_AGR[factory](max_alpha=max_alpha)
+
+
+@pytest.mark.parametrize("factory", ["scale_by_agr_adan", "adan_agr"])
+@pytest.mark.parametrize("value", ["raw", "", None, True, 1.0, jnp.ones(2)])
+def test_a_difference(factory, value):
+    message = "difference must be 'regularized' or 'printed', got"
+    with pytest.raises(ValueError, match=message):
+        BY_MOMENTS[factory](difference=value)
+
+
 @pytest.mark.parametrize("factory", BY_RATE)
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -211,7 +245,11 @@ def test_arrays_and_tracers_are_numbers(number):
 
     def step(number):
         tx = optaxmods.adan_agr(
-            *[number] * 7, mask=None, proximal=True, strength=number
+            *[number] * 7,
+            mask=None,
+            proximal=True,
+            strength=number,
+            max_alpha=number,
         )
         return tx.update(params, tx.init(params), params)
 

@@ -1,9 +1,11 @@
 """The compiled program on one CPU device: nothing that nobody asked for."""
 
+import functools
 import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -44,6 +46,9 @@ def full_size_results(tx):
         (optax.chain(optaxmods.agr(), optax.adamw(1e-3)), optax.adamw(1e-3)),
         (optaxmods.adamw_agr(1e-3), optax.adamw(1e-3)),
         (optaxmods.adan_agr(1e-3), optaxmods.adan(1e-3)),
+        (optaxmods.adan_agr(1e-3, difference="printed"), optaxmods.adan(1e-3)),
+        (optaxmods.adan_agr(1e-3, max_alpha=0.5), optaxmods.adan(1e-3)),
+        (optaxmods.adamw_agr(1e-3, max_alpha=0.5), optax.adamw(1e-3)),
     ],
 )
 def test_agr_writes_no_matrix_of_its_own(ours, plain):
@@ -62,6 +67,30 @@ def test_agr_writes_no_matrix_of_its_own(ours, plain):
 def test_lga_writes_no_term_to_memory(ours):
     # With a division the chained form would.
     assert full_size_results(ours) == full_size_results(optax.adamw(1e-3))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        optaxmods.agr,
+        optaxmods.scale_by_agr_adam,
+        optaxmods.scale_by_agr_adan,
+        functools.partial(optaxmods.adamw_agr, 1e-3),
+        functools.partial(optaxmods.adan_agr, 1e-3),
+    ],
+)
+def test_a_largest_coefficient_of_1_is_not_in_the_program(make):
+    def program(**arguments):
+        tx, matrix = make(**arguments), jnp.ones((2, 2))
+        lowered = jax.jit(tx.update).lower(matrix, tx.init(matrix), matrix)
+        return lowered.as_text()
+
+    # The counts of some have a minimum of their own.
+    names = ["minimum" in line for line in program().splitlines()]
+    for one in (1, np.float64(1.0)):
+        assert program(max_alpha=one) == program()
+    capped = ["minimum" in line for line in program(max_alpha=0.5).splitlines()]
+    assert sum(capped) > sum(names)
 
 
 def test_a_number_0_costs_nothing():

@@ -28,14 +28,20 @@ def central_difference(function, at, direction, step):
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 @pytest.mark.parametrize("axes", [None, (1,)])
 @pytest.mark.parametrize("is_complex", [False, True])
-def test_both_modes_follow_the_oracle(strength, axes, is_complex):
+@pytest.mark.parametrize("max_alpha", [1.0, 0.15])
+def test_both_modes_follow_the_oracle(strength, axes, is_complex, max_alpha):
     generator = np.random.default_rng(0)
     draw = functools.partial(generator.standard_normal, (3, 4))
     gradient, direction = draw(), draw()
     if is_complex:
         gradient, direction = gradient + 1j * draw(), direction + 1j * draw()
-    ours = functools.partial(psi, strength=strength, reduction_axes=axes)
-    oracle = functools.partial(reference.psi, strength=strength, axes=axes)
+    arguments = {"strength": strength, "max_alpha": max_alpha}
+    ours = functools.partial(psi, reduction_axes=axes, **arguments)
+    oracle = functools.partial(reference.psi, axes=axes, **arguments)
+    # Some entries are capped and some are not.
+    is_capped = reference.alpha(gradient, axes) > max_alpha
+    assert is_capped.any() == (max_alpha < 1)
+    assert not is_capped.all()
     want = central_difference(oracle, gradient, direction, 1e-6)
     _, pushed = jax.jvp(ours, (jnp.asarray(gradient),), (direction,))
     np.testing.assert_allclose(pushed, want, rtol=1e-7, atol=1e-9)
@@ -53,6 +59,16 @@ def test_of_the_strength():
     alpha = reference.alpha(gradient)
     slope = jax.jacobian(lambda s: psi(jnp.asarray(gradient), lambda _: s))(0.4)
     np.testing.assert_allclose(slope, -alpha * gradient, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_of_the_largest_coefficient():
+    # Only where it is one: d Psi / d c = -s g there.
+    gradient = np.array([[3.0, -1.0], [0.5, 0.0]])
+    slope = jax.jacobian(
+        lambda c: psi(jnp.asarray(gradient), 0.5, max_alpha=c)
+    )(0.4)
+    np.testing.assert_allclose(slope, -0.5 * np.array([[3.0, 0], [0, 0]]))
 
 
 @pytest.mark.parametrize("scale", [1e-34, 1e-20, 1.0, 1e20, 1e37])

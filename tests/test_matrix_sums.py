@@ -143,6 +143,49 @@ def test_an_axis_of_one_device_costs_nothing(shape, reductions, is_named):
     assert [each.kind for each in moved] == ["all-reduce"] * reductions
 
 
+@pytest.mark.parametrize(
+    "is_named", [pytest.param(False, marks=joined_by_type), True]
+)
+def test_the_previous_gradient_joins_the_new_one(is_named):
+    # Both of Adan's gradients are summed in the reductions of one.
+    specs = list(SPECS[:3])
+    names = list(NAMES[:3]) if is_named else None
+    axis_type = AUTO if is_named else EXPLICIT
+    mesh = make_mesh(axis_type, axis_type)
+
+    def step(gradients, previous, difference="regularized", names=None):
+        tx = optaxmods.scale_by_agr_adan(difference=difference, axis_name=names)
+        state = tx.init(gradients)
+        state = state._replace(
+            since_restart=state.since_restart + 1, g=previous
+        )
+        return tx.update(gradients, state)[0]
+
+    def on_mesh(difference):
+        function = functools.partial(step, difference=difference, names=names)
+        if not is_named:
+            return function
+        return jax.shard_map(
+            function, mesh=mesh, in_specs=(specs, specs), out_specs=specs
+        )
+
+    given = draw(3), draw(3, seed=1)
+    with jax.set_mesh(mesh):
+        sharded = [put(gradients, mesh, specs) for gradients in given]
+        moved = moved_by(on_mesh("regularized"), *sharded)
+        of_one = moved_by(on_mesh("printed"), *sharded)
+        got = jax.jit(on_mesh("regularized"))(*sharded)
+    assert_close(got, step(*put_whole(given)))
+    assert [each.kind for each in moved] == ["all-reduce"] * 2
+    assert [each.kind for each in of_one] == ["all-reduce"] * 2
+    numbers = [sum(sum(each.sizes) for each in m) for m in (moved, of_one)]
+    assert numbers[0] == 2 * numbers[1]
+
+
+def put_whole(given):
+    return [[jnp.asarray(g, jnp.float32) for g in one] for one in given]
+
+
 def test_the_order_of_names_makes_no_second_reduction():
     # Nor may it differ between the processes of a mesh.
     mesh = make_mesh(AUTO, AUTO)

@@ -99,18 +99,21 @@ def test_same_numbers_and_shardings(name, axis_type):
         (optaxmods.agr(reduction_axes="all"), 7),
         (optaxmods.agr(reduction_axes=(-2, -1)), 4 + 8),
         (optaxmods.adamw_agr(1e-3), 6),
-        (optaxmods.adan_agr(1e-3, weight_decay=0.1), 6),
+        # Those of the previous gradient, too.
+        (optaxmods.adan_agr(1e-3, weight_decay=0.1), 2 * 6),
+        (optaxmods.adan_agr(1e-3, difference="printed"), 6),
     ],
-    ids=["default", "all", "stacked", "adamw_agr", "adan_agr"],
+    ids=["default", "all", "stacked", "adamw_agr", "adan_agr", "printed"],
 )
 def test_a_number_a_matrix_travels(axis_type, tx, matrices):
     # A reshape makes the partitioner gather whole gradients.
     mesh = make_mesh(axis_type)
     with jax.set_mesh(mesh):
         sharded = shard(make_params(), mesh)
+        # The state is given: of zeros that XLA knows there would be no sums.
         compiled = jax.jit(
-            lambda updates: tx.update(updates, tx.init(updates), updates)[0]
-        ).lower(sharded)
+            lambda updates, state: tx.update(updates, state, updates)[0]
+        ).lower(sharded, jax.jit(tx.init)(sharded))
         moved = collectives(compiled.compile().as_text())
     assert {each.kind for each in moved} == {"all-reduce"}
     # Two of them where XLA sums over one mesh axis after the other.
@@ -136,6 +139,9 @@ FACTORIES = {
     "agr": optaxmods.agr,
     "adamw_agr": functools.partial(optaxmods.adamw_agr, 1e-2),
     "adan_agr": functools.partial(optaxmods.adan_agr, 1e-2),
+    "adan_agr capped": functools.partial(
+        optaxmods.adan_agr, 1e-2, max_alpha=0.1, difference="printed"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The demo: nine optimizers side by side on handwritten digits."""
+"""The demo: ten optimizers side by side on handwritten digits."""
 
 from typing import Any
 
@@ -25,7 +25,10 @@ COMMON = {
     "learning_rate": LEARNING_RATE,
     "weight_decay": 1e-4,
 }
-AGR = ("adamw", "agr+adamw", "adamw_agr", "adan", "adan_agr")
+AGR = (
+    *("adamw", "agr+adamw", "adamw_agr"),
+    *("adan", "adan_agr", "adan_agr-printed"),
+)
 METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
     "lga+adamw": Method(
         f"chain(lga({CHAINED_GAMMA:g}), adamw): LGA in both moments",
