@@ -83,4 +83,4 @@ def _is_narrow(number: jax.typing.ArrayLike) -> bool:
     if not hasattr(number, "dtype"):  # A Python number has any width.
         return False
     dtype = jnp.result_type(number)
-    return jnp.issubdtype(dtype, jnp.inexact) and wide_dtype(dtype) != dtype
+    return jnp.issubdtype(dtype, jnp.inexact) and wide_dtype(number) != dtype
