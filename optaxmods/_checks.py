@@ -106,9 +106,10 @@ def check_floating(tree: Any) -> None:
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.inexact):
             label = jax.tree_util.keystr(path, simple=True, separator="/")
+            kind = "float0" if dtype == jax.dtypes.float0 else dtype
             raise ValueError(
                 "moments need floating-point parameters and gradients, but"
-                f" {label or 'the only leaf'} is {dtype}: put None in its"
+                f" {label or 'the only leaf'} is {kind}: put None in its"
                 " place, or cast it to a float."
             )
 
