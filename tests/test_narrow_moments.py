@@ -140,6 +140,35 @@ def test_squares_leave_float16(name, size):
     assert error(got, want) < 2 * NARROW["float16"]
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {},
+        {"nu_dtype": "bfloat16"},
+        {"mu_dtype": "float16", "nu_dtype": "bfloat16"},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_adan_s_moments_are_rounded_once(dtype, kept):
+    # To what they are kept in; all else is as in float32.
+    narrow = optaxmods.scale_by_agr_adan(**kept)
+    wide = optaxmods.scale_by_agr_adan()
+    state = narrow.init(jnp.ones((4, 3), "bfloat16"))
+    for gradient in make_gradients(4):
+        gradient = jnp.asarray(gradient, dtype)
+        got, after = narrow.update(gradient, state)
+        want, wanted = wide.update(
+            gradient.astype(jnp.float32),
+            jax.tree.map(
+                lambda leaf: leaf.astype(jnp.float32) if leaf.ndim else leaf,
+                state,
+            ),
+        )
+        np.testing.assert_array_equal(got, want.astype(dtype))
+        chex.assert_trees_all_equal(after, optax.tree.cast_like(wanted, after))
+        state = after
+
+
 @pytest.mark.parametrize("name", SCALES)
 @pytest.mark.parametrize("dtype", NARROW)
 def test_types_are_those_of_init(name, dtype):
