@@ -107,6 +107,17 @@ def make_methods() -> dict[str, Method]:
     }
 
 
+def other_states() -> dict[str, optax.GradientTransformation]:
+    """Optimizers whose moments are told a dtype: their bytes alone count."""
+    return {
+        "adamw_agr(nu_dtype=bfloat16)": optaxmods.adamw_agr(
+            1e-3, nu_dtype=jnp.bfloat16
+        ),
+        "adan(nu_dtype=bfloat16)": optaxmods.adan(1e-3, nu_dtype=jnp.bfloat16),
+        "adan(mu_dtype=float32)": optaxmods.adan(1e-3, mu_dtype=jnp.float32),
+    }
+
+
 def make_params(leaves: int, mesh: jax.sharding.Mesh) -> dict[str, Any]:
     specs = itertools.islice(itertools.cycle(SPECS), leaves)
     return {
@@ -208,6 +219,7 @@ def network_bytes() -> float:
 
 def measure(leaves: Iterable[int]) -> dict[str, Any]:
     methods = make_methods()
+    states = {name: method.tx for name, method in methods.items()}
     steps = []
     for count, axis_type, (name, method) in itertools.product(
         leaves, (AxisType.Auto, AxisType.Explicit), methods.items()
@@ -227,10 +239,10 @@ def measure(leaves: Iterable[int]) -> dict[str, Any]:
         "steps": steps,
         "state_bytes": {
             name: {
-                dtype: state_bytes(method.tx, dtype)
+                dtype: state_bytes(tx, dtype)
                 for dtype in ("float32", "bfloat16")
             }
-            for name, method in methods.items()
+            for name, tx in (states | other_states()).items()
         },
         "network_bytes": network_bytes(),
     }
@@ -274,7 +286,9 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "",
         "## State",
         "",
-        "Bytes for each parameter; beside them are a few scalars. GAL has"
+        "Bytes for each parameter, by its dtype; beside them are a few"
+        " scalars. AGR's and Adan's optimizers keep second moments in float32"
+        " unless `nu_dtype` says otherwise. GAL has"
         f" {result['network_bytes']:.0f} bytes for each number of its network,"
         " however many parameters there are.",
         "",

@@ -16,13 +16,23 @@ from optaxmods._axes import (
 )
 from optaxmods._checks import (
     check_flag,
+    check_floating,
     check_mask,
     check_moments,
     check_rates,
-    shown,
 )
-from optaxmods._dtypes import returning_as_came, returning_steps
-from optaxmods._moments import update_moment, zero_moments
+from optaxmods._dtypes import (
+    checked_dtype,
+    returning_as_came,
+    returning_steps,
+    widened,
+)
+from optaxmods._moments import (
+    decay_rate,
+    positive_eps,
+    zero_moments,
+    zero_second_moments,
+)
 from optaxmods._psi import regularize
 
 
@@ -34,6 +44,7 @@ def scale_by_agr_adam(
     mu_dtype: jax.typing.DTypeLike | None = None,
     *,
     nesterov: bool = False,
+    nu_dtype: jax.typing.DTypeLike | None = None,
     strength: optax.ScalarOrSchedule = 1.0,
     max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
@@ -53,6 +64,7 @@ def scale_by_agr_adam(
       eps_root: added to the denominator, inside the square root.
       mu_dtype: dtype of the first moment; ``None`` takes the parameter's.
       nesterov: whether to use Nesterov momentum, as optax does.
+      nu_dtype: as in :func:`optaxmods.adamw_agr`.
       strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
       max_alpha: as in :func:`optaxmods.agr`.
       reduction_axes: as in :func:`optaxmods.agr`.
@@ -60,13 +72,15 @@ def scale_by_agr_adam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`. Its state is
-      :class:`optax.ScaleByAdamState` (``count``: shape (), int32; ``mu`` and
-      ``nu``: like the parameters), so that a run can go over from
-      :func:`optax.adamw` and back with the same checkpoint.
+      :class:`optax.ScaleByAdamState` (``count``: shape (), int32; ``mu``: like
+      the parameters; ``nu``: like them, but float32 where they are narrower),
+      so that a run of float32 parameters can go over from :func:`optax.adamw`
+      and back with the same checkpoint.
 
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
-        another argument out of its range or of no known form.
+        another argument out of its range or of no known form; an integer or
+        boolean leaf, with its path.
 
     Examples:
       >>> import optax
@@ -83,6 +97,7 @@ def scale_by_agr_adam(
             eps_root=eps_root,
             mu_dtype=mu_dtype,
             nesterov=nesterov,
+            nu_dtype=nu_dtype,
             strength=strength,
             max_alpha=max_alpha,
             reduction_axes=reduction_axes,
@@ -99,6 +114,7 @@ def _adam_with_agr(
     eps_root: jax.typing.ArrayLike,
     mu_dtype: jax.typing.DTypeLike | None,
     nesterov: bool,
+    nu_dtype: jax.typing.DTypeLike | None,
     strength: optax.ScalarOrSchedule,
     max_alpha: jax.typing.ArrayLike,
     reduction_axes: ReductionAxes,
@@ -106,7 +122,9 @@ def _adam_with_agr(
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 2; updates as wide as their moments."""
     check_moments(eps, eps_root, b1=b1, b2=b2)
-    mu_dtype = _checked_dtype(mu_dtype)
+    b1, b2, eps = decay_rate(b1), decay_rate(b2), positive_eps(eps)
+    mu_dtype = checked_dtype("mu_dtype", mu_dtype)
+    nu_dtype = checked_dtype("nu_dtype", nu_dtype)
     check_flag("nesterov", nesterov)
     strength = check_strength(strength)
     max_alpha = check_max_alpha(max_alpha)
@@ -114,10 +132,11 @@ def _adam_with_agr(
 
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
         matrix_groups(params, reduction_axes, axis_name)
+        check_floating(params)
         return optax.ScaleByAdamState(
             count=jnp.zeros([], jnp.int32),
             mu=zero_moments(params, mu_dtype),
-            nu=zero_moments(params),
+            nu=zero_second_moments(params, nu_dtype),
         )
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -126,11 +145,16 @@ def _adam_with_agr(
         regularized = regularize(
             updates, now, max_alpha, reduction_axes, axis_name
         )
+        check_floating(updates)
+        # Moments may be kept narrow, but are formed in float32 or wider.
+        updates, regularized = widened(updates), widened(regularized)
         count = optax.safe_increment(state.count)
         # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
         # second-order momentum", Section 3.3).
-        mu = update_moment(regularized, updates, state.mu, b1)
-        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        mu = optax.tree.update_moment(regularized, widened(state.mu), b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(
+            updates, widened(state.nu), b2, 2
+        )
         if nesterov:
             mu_hat = jax.tree.map(
                 lambda m, g: b1 * m + (1 - b1) * g,
@@ -153,24 +177,6 @@ def _adam_with_agr(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _checked_dtype(
-    mu_dtype: jax.typing.DTypeLike | None,
-) -> jax.typing.DTypeLike | None:
-    if mu_dtype is None:
-        return None
-    try:
-        dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
-    except TypeError:
-        dtype = None
-    # In an integer dtype the moment would stay 0.
-    if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
-        raise ValueError(
-            "mu_dtype must be None or a floating-point dtype, such as"
-            f" jnp.bfloat16, got {shown(mu_dtype)}."
-        )
-    return dtype
-
-
 def adamw_agr(
     learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike = 0.9,
@@ -182,6 +188,7 @@ def adamw_agr(
     mask: Any = None,
     *,
     nesterov: bool = False,
+    nu_dtype: jax.typing.DTypeLike | None = None,
     strength: optax.ScalarOrSchedule = 1.0,
     max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
@@ -220,7 +227,13 @@ def adamw_agr(
       mask: which parameters decay: a tree of booleans, or a callable of the
         parameters that returns one, as in :func:`optax.adamw`.
       nesterov: whether to use Nesterov momentum, as optax does.
-      strength: as in :func:`optaxmods.agr`; 0 gives :func:`optax.adamw`.
+      nu_dtype: dtype of the second moment; ``None`` is float32, or the
+        parameter's where that is wider. Both moments are formed in float32 or
+        wider whatever they are kept in. In bfloat16 a second moment with
+        ``b2`` = 0.999 never decays, and in float16 squares of more than 65504
+        overflow.
+      strength: as in :func:`optaxmods.agr`; in float32, 0 gives
+        :func:`optax.adamw`.
       max_alpha: as in :func:`optaxmods.agr`; 1 is Algorithm 2, in which an
         entry that is its matrix's only nonzero one never moves.
       reduction_axes: as in :func:`optaxmods.agr`.
@@ -228,11 +241,12 @@ def adamw_agr(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`; its state is that of
-      :func:`optax.adamw`.
+      :func:`optax.adamw`, with a float32 ``nu`` for narrower parameters.
 
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
-        another argument out of its range or of no known form.
+        another argument out of its range or of no known form; an integer or
+        boolean leaf, with its path.
 
     Examples:
       >>> import jax
@@ -266,6 +280,7 @@ def adamw_agr(
             eps_root=eps_root,
             mu_dtype=mu_dtype,
             nesterov=nesterov,
+            nu_dtype=nu_dtype,
             strength=strength,
             max_alpha=max_alpha,
             reduction_axes=reduction_axes,

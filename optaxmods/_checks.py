@@ -96,6 +96,24 @@ def check_moments(eps: Any, eps_root: Any, **decay_rates: Any) -> None:
     check_size("eps_root", eps_root, is_array=is_scalar)
 
 
+def check_floating(tree: Any) -> None:
+    """Refuses integers and booleans: a step, cut off to one, is none or wraps.
+
+    ``jax.grad`` has no gradient of them but float0, which
+    :func:`optax.apply_updates` does not take.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            label = jax.tree_util.keystr(path, simple=True, separator="/")
+            kind = "float0" if dtype == jax.dtypes.float0 else dtype
+            raise ValueError(
+                "moments need floating-point parameters and gradients, but"
+                f" {label or 'the only leaf'} is {kind}: put None in its"
+                " place, or cast it to a float."
+            )
+
+
 def check_flag(name: str, value: Any) -> None:
     # A string such as "False" would be true.
     if not is_boolean(value):

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optaxmods._checks import shown
+
 
 def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
     """The values' common dtype; float32 where it is narrower or no float."""
@@ -14,6 +16,30 @@ def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
     if not jnp.issubdtype(dtype, jnp.inexact) or jnp.finfo(dtype).bits < 32:
         return jnp.dtype(jnp.float32)
     return dtype
+
+
+def widened(tree: optax.Updates) -> optax.Updates:
+    """Each leaf in float32, or as it is where it is wider."""
+    return jax.tree.map(lambda leaf: _cast(leaf, wide_dtype(leaf)), tree)
+
+
+def checked_dtype(
+    name: str, dtype: jax.typing.DTypeLike | None
+) -> jax.typing.DTypeLike | None:
+    """Returns a moment's dtype in JAX's own form; ``None`` stays."""
+    if dtype is None:
+        return None
+    try:
+        canonical = jax.dtypes.canonicalize_dtype(dtype)
+    except TypeError:
+        canonical = None
+    # In an integer dtype the moment would stay 0.
+    if canonical is None or not jnp.issubdtype(canonical, jnp.inexact):
+        raise ValueError(
+            f"{name} must be None or a floating-point dtype, such as"
+            f" jnp.bfloat16, got {shown(dtype)}."
+        )
+    return canonical
 
 
 def returned_as_came(
@@ -27,7 +53,7 @@ def returned_as_came(
         ),
         came,
     )
-    updates = jax.tree.map(_cast, updates, like)
+    updates = jax.tree.map(lambda u, to: _cast(u, to.dtype), updates, like)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, like)
     return updates
 
@@ -46,11 +72,14 @@ def returning_as_came(
 
 def steps_like(updates: optax.Updates, params: optax.Params) -> Any:
     """Shapes of the updates, each as wide as the parameter that it moves."""
-    return jax.tree.map(
-        lambda u, p: jax.ShapeDtypeStruct(jnp.shape(u), jnp.result_type(u, p)),
-        updates,
-        params,
-    )
+
+    def step_like(u: Any, p: Any) -> jax.ShapeDtypeStruct:
+        # JAX promotes no float0.
+        is_float0 = getattr(u, "dtype", None) == jax.dtypes.float0
+        dtype = u.dtype if is_float0 else jnp.result_type(u, p)
+        return jax.ShapeDtypeStruct(jnp.shape(u), dtype)
+
+    return jax.tree.map(step_like, updates, params)
 
 
 def returning_steps(
@@ -74,7 +103,7 @@ def returning_steps(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
-def _cast(leaf: Any, like: jax.ShapeDtypeStruct) -> Any:
+def _cast(leaf: Any, dtype: jnp.dtype) -> Any:
     # float0, the gradient of an integer, is NumPy's alone.
     array = leaf if hasattr(leaf, "astype") else jnp.asarray(leaf)
-    return array.astype(like.dtype)
+    return array.astype(dtype)

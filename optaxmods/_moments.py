@@ -1,5 +1,6 @@
 """Moments: running means of gradients, one array for each parameter."""
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -7,14 +8,36 @@ import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 import optax
-import optax.tree
+
+from optaxmods._dtypes import wide_dtype
 
 
 def zero_moments(
     params: optax.Params, dtype: jax.typing.DTypeLike | None = None
 ) -> optax.Updates:
-    """Zeros that are split over a mesh as the parameters are."""
-    zeros = optax.tree.zeros_like(params, dtype=dtype)
+    """Zeros that are split over a mesh as the parameters are.
+
+    ``None`` takes each parameter's dtype.
+    """
+    return _zeros(params, jnp.result_type if dtype is None else lambda _: dtype)
+
+
+def zero_second_moments(
+    params: optax.Params, dtype: jax.typing.DTypeLike | None = None
+) -> optax.Updates:
+    """The same for means of squares; ``None`` is float32 or wider.
+
+    In bfloat16 a decay of 0.999 would change no mean, and in float16 squares
+    overflow and vanish.
+    """
+    return _zeros(params, wide_dtype if dtype is None else lambda _: dtype)
+
+
+def _zeros(params: optax.Params, dtype_of: Callable[..., Any]) -> optax.Updates:
+    # Dtypes that are named are never weak, as after an update.
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros_like(leaf, dtype=dtype_of(leaf)), params
+    )
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         return zeros  # Outside of jit they are split already.
     # On automatic axes the compiler would leave zeros that depend on no
@@ -32,18 +55,32 @@ def _or_zeros(is_param: jax.Array, param: Any, zeros: jax.Array) -> jax.Array:
     return jax.lax.select(is_param, param.astype(zeros.dtype), zeros)
 
 
-def update_moment(
-    regularized: optax.Updates,
-    updates: optax.Updates,
-    moments: optax.Updates,
-    decay: jax.typing.ArrayLike,
-) -> optax.Updates:
-    """A first moment of Psi, rounded to the dtype that optax gives it."""
-    return jax.tree.map(
-        lambda psi, g, m: ((1 - decay) * psi + decay * m).astype(
-            jnp.result_type(g, m)
-        ),
-        regularized,
-        updates,
-        moments,
-    )
+def decay_rate(decay: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+    """In float32 where it is a narrow array, and then below 1.
+
+    ``optax.inject_hyperparams`` gives numbers the dtype of the parameters. In
+    bfloat16 0.999 is 1, and the bias correction would divide by 0: the nearest
+    number below 1 stands in.
+    """
+    if not _is_narrow(decay):
+        return decay
+    below_1 = 1 - float(jnp.finfo(jnp.result_type(decay)).epsneg)
+    return jnp.minimum(jnp.asarray(decay, jnp.float32), below_1)
+
+
+def positive_eps(eps: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+    """In float32 where it is a narrow array, and then above 0.
+
+    In float16 1e-8 is 0, and a zero gradient would be divided by it.
+    """
+    if not _is_narrow(eps):
+        return eps
+    least = float(jnp.finfo(jnp.result_type(eps)).smallest_subnormal)
+    return jnp.maximum(jnp.asarray(eps, jnp.float32), least)
+
+
+def _is_narrow(number: jax.typing.ArrayLike) -> bool:
+    if not hasattr(number, "dtype"):  # A Python number has any width.
+        return False
+    dtype = jnp.result_type(number)
+    return jnp.issubdtype(dtype, jnp.inexact) and wide_dtype(number) != dtype

@@ -15,9 +15,19 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_moments, shown
-from optaxmods._dtypes import returned_as_came, returning_as_came
-from optaxmods._moments import update_moment, zero_moments
+from optaxmods._checks import check_floating, check_moments, shown
+from optaxmods._dtypes import (
+    checked_dtype,
+    returned_as_came,
+    returning_as_came,
+    widened,
+)
+from optaxmods._moments import (
+    decay_rate,
+    positive_eps,
+    zero_moments,
+    zero_second_moments,
+)
 from optaxmods._psi import regularize, regularize_all
 from optaxmods._restart import Restart, check_restart, is_due
 
@@ -30,10 +40,12 @@ class ScaleByAdanState(NamedTuple):
     count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; updates so far.
     # shape=(), dtype=jnp.int32; updates that the bias corrections count.
     since_restart: jax.typing.ArrayLike
-    m: optax.Updates  # like the parameters; moment of the gradients.
-    v: optax.Updates  # like the parameters; moment of their differences.
-    n: optax.Updates  # like the parameters; second moment.
-    g: optax.Updates  # like the parameters; the previous raw gradient.
+    # Shaped like the parameters; n in float32 or wider, unless nu_dtype is
+    # given, the others in their dtype, unless mu_dtype is.
+    m: optax.Updates  # moment of the gradients.
+    v: optax.Updates  # moment of their differences.
+    n: optax.Updates  # second moment.
+    g: optax.Updates  # the previous raw gradient.
 
 
 def scale_by_adan(
@@ -44,6 +56,8 @@ def scale_by_adan(
     eps_root: jax.typing.ArrayLike = 0.0,
     *,
     restart: Restart | None = None,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    nu_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Rescales updates by Adan as published.
 
@@ -57,6 +71,8 @@ def scale_by_adan(
       eps: added to the denominator, outside the square root.
       eps_root: added to the denominator, inside the square root.
       restart: as in :func:`optaxmods.adan`.
+      mu_dtype: as in :func:`optaxmods.adan`.
+      nu_dtype: as in :func:`optaxmods.adan`.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` with the state
@@ -64,7 +80,8 @@ def scale_by_adan(
 
     Raises:
       ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
-        another argument out of its range or of no known form.
+        another argument out of its range or of no known form; an integer or
+        boolean leaf, with its path.
 
     Examples:
       >>> import optax
@@ -74,7 +91,15 @@ def scale_by_adan(
       ... )
     """
     return scale_by_agr_adan(
-        b1, b2, b3, eps, eps_root, restart=restart, strength=0.0
+        b1,
+        b2,
+        b3,
+        eps,
+        eps_root,
+        restart=restart,
+        mu_dtype=mu_dtype,
+        nu_dtype=nu_dtype,
+        strength=0.0,
     )
 
 
@@ -87,6 +112,8 @@ def scale_by_agr_adan(
     *,
     restart: Restart | None = None,
     difference: str = "regularized",
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    nu_dtype: jax.typing.DTypeLike | None = None,
     strength: optax.ScalarOrSchedule = 1.0,
     max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
@@ -105,6 +132,8 @@ def scale_by_agr_adan(
       eps_root: added to the denominator, inside the square root.
       restart: as in :func:`optaxmods.adan`.
       difference: as in :func:`optaxmods.adan_agr`.
+      mu_dtype: as in :func:`optaxmods.adan`.
+      nu_dtype: as in :func:`optaxmods.adan`.
       strength: as in :func:`optaxmods.agr`; a schedule reads ``count``.
       max_alpha: as in :func:`optaxmods.agr`.
       reduction_axes: as in :func:`optaxmods.agr`.
@@ -134,6 +163,8 @@ def scale_by_agr_adan(
             eps_root=eps_root,
             restart=restart,
             difference=difference,
+            mu_dtype=mu_dtype,
+            nu_dtype=nu_dtype,
             strength=strength,
             max_alpha=max_alpha,
             reduction_axes=reduction_axes,
@@ -151,6 +182,8 @@ def adan_moments(
     eps_root: jax.typing.ArrayLike,
     restart: Restart | None,
     difference: str,
+    mu_dtype: jax.typing.DTypeLike | None,
+    nu_dtype: jax.typing.DTypeLike | None,
     strength: optax.ScalarOrSchedule,
     max_alpha: jax.typing.ArrayLike,
     reduction_axes: ReductionAxes,
@@ -158,6 +191,10 @@ def adan_moments(
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 1; updates as wide as their moments."""
     check_moments(eps, eps_root, b1=b1, b2=b2, b3=b3)
+    b1, b2, b3 = decay_rate(b1), decay_rate(b2), decay_rate(b3)
+    eps = positive_eps(eps)
+    mu_dtype = checked_dtype("mu_dtype", mu_dtype)
+    nu_dtype = checked_dtype("nu_dtype", nu_dtype)
     strength = check_strength(strength)
     max_alpha = check_max_alpha(max_alpha)
     _check_difference(difference)
@@ -166,13 +203,14 @@ def adan_moments(
 
     def init_fn(params: optax.Params) -> ScaleByAdanState:
         matrix_groups(params, reduction_axes, axis_name)
+        check_floating(params)
         return ScaleByAdanState(
             count=jnp.zeros([], jnp.int32),
             since_restart=jnp.zeros([], jnp.int32),
-            m=zero_moments(params),
-            v=zero_moments(params),
-            n=zero_moments(params),
-            g=zero_moments(params),
+            m=zero_moments(params, mu_dtype),
+            v=zero_moments(params, mu_dtype),
+            n=zero_second_moments(params, nu_dtype),
+            g=zero_moments(params, mu_dtype),
         )
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -185,6 +223,11 @@ def adan_moments(
             # With the strength of now for both: no change of it is taken for
             # one of the gradient, and nothing but the raw gradient is kept.
             regularized, previous = regularize_all((updates, state.g), *psi)
+        check_floating(updates)
+        # Moments may be kept narrow, but are formed in float32 or wider.
+        is_plain = regularized is updates
+        updates = widened(updates)
+        regularized = updates if is_plain else widened(regularized)
         # Algorithm 1, with decay rates b = 1 - beta; both differences are 0 in
         # the first step.
         first = state.since_restart == 0
@@ -193,10 +236,12 @@ def adan_moments(
             raw_d = d
         else:
             raw_d = _difference(updates, state.g, first)
-        m = update_moment(regularized, updates, state.m, b1)
-        v = update_moment(d, updates, state.v, b2)
+        m = optax.tree.update_moment(regularized, widened(state.m), b1, 1)
+        v = optax.tree.update_moment(d, widened(state.v), b2, 1)
         extrapolated = optax.tree.add_scale(updates, b2, raw_d)
-        n = optax.tree.update_moment_per_elem_norm(extrapolated, state.n, b3, 2)
+        n = optax.tree.update_moment_per_elem_norm(
+            extrapolated, widened(state.n), b3, 2
+        )
         count = optax.safe_increment(state.count)
         since_restart = optax.safe_increment(state.since_restart)
         numerator = optax.tree.add_scale(

@@ -137,9 +137,11 @@ def test_flags(name, factory, given):
 
 
 @pytest.mark.parametrize("dtype", ["bf16", 3, int, bool, jnp.ones(2)])
-def test_a_dtype_that_no_moment_has(dtype):
-    with pytest.raises(ValueError, match="mu_dtype must be None or a float"):
-        optaxmods.scale_by_agr_adam(mu_dtype=dtype)
+@pytest.mark.parametrize("name", ["mu_dtype", "nu_dtype"])
+@pytest.mark.parametrize("factory", BY_MOMENTS)
+def test_a_dtype_that_no_moment_has(factory, name, dtype):
+    with pytest.raises(ValueError, match=f"{name} must be None or a float"):
+        BY_MOMENTS[factory](**{name: dtype})
 
 
 @pytest.mark.parametrize("returned", [1.5, jnp.int32(1), "yes"])

@@ -196,28 +196,33 @@ CONTRACT = {
     "agr_coefficients": "updates, *, reduction_axes=None",
     "scale_by_agr_adam": (
         "b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, mu_dtype=None, *,"
-        " nesterov=False, strength=1.0, reduction_axes=None, axis_name=None"
+        " nesterov=False, nu_dtype=None, strength=1.0, reduction_axes=None,"
+        " axis_name=None"
     ),
     "adamw_agr": (
         "learning_rate, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0,"
         " mu_dtype=None, weight_decay=0.0001, mask=None, *, nesterov=False,"
-        " strength=1.0, reduction_axes=None, axis_name=None"
+        " nu_dtype=None, strength=1.0, reduction_axes=None, axis_name=None"
     ),
     "scale_by_adan": (
-        "b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0, *, restart=None"
+        "b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0, *, restart=None,"
+        " mu_dtype=None, nu_dtype=None"
     ),
     "adan": (
         "learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0,"
-        " weight_decay=0.0, mask=None, *, proximal=True, restart=None"
+        " weight_decay=0.0, mask=None, *, proximal=True, restart=None,"
+        " mu_dtype=None, nu_dtype=None"
     ),
     "scale_by_agr_adan": (
         "b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0, *, restart=None,"
-        " strength=1.0, reduction_axes=None, axis_name=None"
+        " mu_dtype=None, nu_dtype=None, strength=1.0, reduction_axes=None,"
+        " axis_name=None"
     ),
     "adan_agr": (
         "learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0,"
         " weight_decay=0.0, mask=None, *, proximal=True, restart=None,"
-        " strength=1.0, reduction_axes=None, axis_name=None"
+        " mu_dtype=None, nu_dtype=None, strength=1.0, reduction_axes=None,"
+        " axis_name=None"
     ),
     "lga": (
         "gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"

@@ -90,8 +90,11 @@ def test_the_command(monkeypatch, tmp_path):
     result = json.loads((tmp_path / "mesh_cost.json").read_text())
     assert result["state_bytes"] == {
         "optax.adamw": {"float32": 8.0, "bfloat16": 4.0},
-        "adamw_agr": {"float32": 8.0, "bfloat16": 4.0},
-        "adan": {"float32": 16.0, "bfloat16": 8.0},
+        "adamw_agr": {"float32": 8.0, "bfloat16": 6.0},
+        "adan": {"float32": 16.0, "bfloat16": 10.0},
+        "adamw_agr(nu_dtype=bfloat16)": {"float32": 6.0, "bfloat16": 4.0},
+        "adan(nu_dtype=bfloat16)": {"float32": 14.0, "bfloat16": 8.0},
+        "adan(mu_dtype=float32)": {"float32": 16.0, "bfloat16": 16.0},
     }
     page = (tmp_path / "mesh_cost.md").read_text()
     assert "| optax.adamw | 1 | nothing | nothing |" in page

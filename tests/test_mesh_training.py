@@ -22,6 +22,7 @@ from optaxmods import (
     gal,
     lga,
     scale_by_agr_adam,
+    scale_by_agr_adan,
 )
 
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]
@@ -213,6 +214,28 @@ def test_moments_are_split_inside_wrappers(name):
     assert moments
     for ours, theirs in moments:
         assert ours.sharding.is_equivalent_to(theirs.sharding, ours.ndim)
+
+
+@pytest.mark.parametrize("axis_type", AXIS_TYPES)
+@pytest.mark.parametrize(
+    "tx", [scale_by_agr_adam(), scale_by_agr_adan()], ids=["adam", "adan"]
+)
+def test_second_moments_wider_than_parameters_are_split_as_they_are(
+    tx, axis_type
+):
+    mesh = make_mesh(axis_type)
+    with jax.set_mesh(mesh):
+        params = jax.device_put(
+            optax.tree.cast(model.make_params(), jnp.bfloat16),
+            model.shardings(mesh, model.SPECS),
+        )
+        for state in (tx.init(params), jax.jit(tx.init)(params)):
+            second = state.nu if hasattr(state, "nu") else state.n
+            for leaf, param in zip(
+                *map(jax.tree.leaves, (second, params)), strict=True
+            ):
+                assert leaf.dtype == jnp.float32
+                assert leaf.sharding.is_equivalent_to(param.sharding, leaf.ndim)
 
 
 @pytest.mark.parametrize("axis_type", AXIS_TYPES)
