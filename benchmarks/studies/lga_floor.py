@@ -41,7 +41,8 @@ STUDY = Study(
         " is their mean, and so are the shares of gradients below a floor,"
         " without those that are exactly 0. The drift is that of biases on"
         " which the loss does not depend: before a batch normalization, and"
-        " those of attention's keys; the last task has none, which is shown as 0"
+        " those of attention's keys; the last task has none, which is shown as"
+        " 0"
     ),
     model="; ".join(
         f"{name}: {each}" for name, each in floor.DESCRIBED.items()
