@@ -140,8 +140,8 @@ def maker(
         if lga is None:
             return plain
         window = windows[lga["status_every"]]
-        return optaxmods.with_lga(
-            plain, gamma, **{**lga, "status_every": window}
-        )
+        # Small gradients are pushed as in Eq. 5, unless a method has a floor.
+        arguments = {"gradient_floor": 0.0, **lga, "status_every": window}
+        return optaxmods.with_lga(plain, gamma, **arguments)
 
     return make

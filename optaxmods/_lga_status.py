@@ -73,6 +73,7 @@ class Rule(NamedTuple):
     lower_bound: Any
     omega_loss: str
     push_zero_gradients: bool
+    gradient_floor: jax.typing.ArrayLike
     axis_name: Any
 
 
@@ -103,6 +104,7 @@ def checked(rule: Rule) -> Rule:
     else:
         check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
     check_flag("push_zero_gradients", rule.push_zero_gradients)
+    check_size("gradient_floor", rule.gradient_floor)
     check_axis_names(rule.axis_name)
     return rule._replace(status_every=int(every))
 
@@ -174,6 +176,8 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
         jnp.asarray(rule.gamma_min, jnp.float32),
     )
     upper = state.lga_upper_bound
+    if rule.upper_bound is None:
+        upper = jnp.full_like(upper, jnp.inf)  # Whatever a resumed run had.
     if rule.upper_bound == "first_value":
         # The first finite loss, known from its own step on.
         upper = jnp.where(jnp.isinf(upper) & jnp.isfinite(loss), loss, upper)
@@ -184,8 +188,9 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     if rule.omega_loss == "window":
         f = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
     eps = jnp.asarray(rule.eps, jnp.float32)
-    is_active = (f - lower >= eps) & (f <= upper) & jnp.isfinite(loss)
-    omega = jnp.where(is_active, f - lower, 0.0)  # Eq. 4
+    excess = _finite(f - lower)
+    is_active = (excess >= eps) & (f <= upper) & jnp.isfinite(loss)
+    omega = jnp.where(is_active, excess, 0.0)  # Eq. 4
     return Used(gamma, omega, lower, upper)
 
 
@@ -201,12 +206,14 @@ def advanced(
     # A running mean, with Kahan's compensation: in a long window a sum, and a
     # mean without it, would lose digits.
     count = jnp.maximum(size, 1).astype(jnp.float32)
-    share = (loss - state.lga_window_mean) / count
+    # Halves, since the difference of two finite losses need not be finite.
+    share = (loss / 2 - state.lga_window_mean / 2) / count * 2
     share = jnp.where(joins, share + state.lga_window_residue, 0.0)
-    mean = state.lga_window_mean + share
+    mean = _finite(state.lga_window_mean + share)
     cut_off = share - (mean - state.lga_window_mean)
     residue = jnp.where(joins, cut_off, state.lga_window_residue)
-    done = joins & (size == rule.status_every)
+    # A resumed run with a smaller status_every can be past it.
+    done = joins & (size >= rule.status_every)
     windows = jnp.where(
         done, optax.safe_increment(state.lga_windows), state.lga_windows
     )
@@ -215,7 +222,8 @@ def advanced(
     decay = jnp.asarray(rule.decay_factor, jnp.float32)
     upper = used.upper
     if rule.upper_bound == "first_window":
-        upper = jnp.where(done & (windows == 1), mean, upper)
+        # The first one that closes while there is no bound.
+        upper = jnp.where(done & jnp.isinf(upper), mean, upper)
     lower = _lower_bound(rule, used.lower, mean, windows)
     return LgaState(
         lga_count=jnp.asarray(optax.safe_increment(state.lga_count)),
@@ -246,4 +254,10 @@ def _lower_bound(
         weight = 1 - 1 / jnp.maximum(k, 1)
     else:
         weight = jnp.float32(MOMENTUM)
-    return weight * before + (1 - weight) * mean  # Eq. 3
+    return _finite(weight * before + (1 - weight) * mean)  # Eq. 3
+
+
+def _finite(number: jax.Array) -> jax.Array:
+    """The nearest float32, where a sum of large ones has overflown."""
+    largest = float(jnp.finfo(jnp.float32).max)
+    return jnp.clip(number, -largest, largest)

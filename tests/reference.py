@@ -148,10 +148,12 @@ def lga_terms(
     lower_bound: Any = "ema",
     omega_loss="step",
     push_zero_gradients=False,
+    gradient_floor=1e-6,
 ):
     """LGA's term, gamma, Omega, and the bounds that the next step will read.
 
-    One tuple a step; windows are whole lists.
+    One tuple a step; windows are whole lists. ``status_every`` may be a
+    function of the step, for runs that were resumed with another.
     """
     constant = None if isinstance(lower_bound, str) else lower_bound
     windows, current, first = [], [], None
@@ -170,11 +172,14 @@ def lga_terms(
         if usable and status - lower >= eps and status <= bound:
             omega = status - lower
         term = now * omega / phi(g, xi)
+        is_small = (np.abs(g) < gradient_floor) & (g != 0)
         if not push_zero_gradients:
-            term = np.where(g == 0, 0, term)
+            is_small |= g == 0
+        term = np.where(is_small, 0, term)
         if usable:
             current.append(f)
-        if len(current) == status_every:
+        size = status_every(t) if callable(status_every) else status_every
+        if len(current) >= size:
             mean, current = float(np.mean(current)), []
             windows.append(mean)
             k = len(windows)

@@ -28,6 +28,8 @@ VALUES = {
     "hidden_sizes": ((8,), (9,)),
     "learns": (True, False),
     "lga.decay_factor": (0.1, 0.5),
+    # Of the entries' sizes some are below the second, more below the first.
+    "lga.gradient_floor": (0.5, 0.05),
     "lga.log_base": (10, 2),
     "lga.lower_bound": ("ema", 0.5),
     "lga.status_every": ("epoch", "step"),

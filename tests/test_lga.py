@@ -35,6 +35,13 @@ VARIANTS = {
         "upper_bound": "first_value",
         "log_base": math.e,
         "push_zero_gradients": True,
+        "gradient_floor": 0.0,
+    },
+    "no floor": {"gradient_floor": 0.0},
+    "high floor": {"gradient_floor": 0.5},
+    "zeros are pushed above a high floor": {
+        "push_zero_gradients": True,
+        "gradient_floor": 0.5,
     },
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -293,6 +300,12 @@ def test_the_loss_is_missing_or_no_scalar(tx):
         ({"omega_loss": "epoch"}, "omega_loss must be one of 'step'"),
         ({"xi": 0.0}, "xi must be greater than 0"),
         ({"eps": -0.1}, "eps must be finite and at least 0"),
+        (
+            {"gradient_floor": -1e-9},
+            "gradient_floor must be finite and at least 0",
+        ),
+        ({"gradient_floor": {"kernel": 0.0}}, "gradient_floor must be a num"),
+        ({"gradient_floor": jnp.ones(2)}, "gradient_floor must be a number"),
         ({"decay_factor": 0.0}, r"decay_factor must be in \(0, 1\]"),
         ({"decay_factor": 1.5}, r"decay_factor must be in \(0, 1\]"),
         ({"log_base": 1.0}, r"log_base must be in \(1, 11\]"),

@@ -75,7 +75,9 @@ def _chained(
 ) -> train.MakeOptimizer:
     def make(rate: Any) -> optax.GradientTransformation:
         return optax.chain(
-            optaxmods.lga(gamma, status_every=steps_per_epoch),
+            optaxmods.lga(
+                gamma, status_every=steps_per_epoch, gradient_floor=0.0
+            ),
             optax.adamw(rate, weight_decay=weight_decay),
         )
 
