@@ -225,7 +225,7 @@ class GradientAdjuster:
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:
-            mean = jnp.sum(jnp.where(batch.share > 0, losses * batch.share, 0))
+            mean = jnp.sum(jnp.where(batch.share != 0, losses * batch.share, 0))
         mean = mean + adjustment.injected(adjusted.cotangent, z)
         mean = jax.lax.psum(mean, self.axis_name) if self.axis_name else mean
         taught = adjustment.injected(adjusted.theta_gradient, theta)
