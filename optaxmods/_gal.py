@@ -214,21 +214,17 @@ def _directly(
     _, adjusted = adjuster._adjusted(theta, features, *arguments)
     pulled = pullback(adjusted.cotangent.astype(features.dtype))
     checks.check_pulled_back(pulled)
-    added = adjuster._over_shards(pulled[0])
-    updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
+    (added,) = pulled
+    checks.check_fits(added, updates)
+
+    def plus(update: Any, added: Any) -> Any:
+        if not checks.is_moved(update):
+            return update
+        added = adjuster._over_shards(added)
+        return update + added.astype(jnp.result_type(update))
+
+    updates = jax.tree.map(plus, updates, added, is_leaf=checks.is_absent)
     return updates, adjusted.theta_gradient
-
-
-def _plus(update, added):
-    # optax.masked and optax.partition take leaves out of the updates, but not
-    # out of what the pullback gives.
-    if _is_masked(update):
-        return update
-    return update + added.astype(update.dtype)
-
-
-def _is_masked(node) -> bool:
-    return isinstance(node, optax.MaskedNode)
 
 
 def _check_like(gradient: Any, theta: Theta) -> None:

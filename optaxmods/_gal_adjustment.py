@@ -280,9 +280,7 @@ class _Turn(NamedTuple):
         return jnp.where(size == 0, 0, size * slope) - along_v
 
 
-def _turn(
-    rule: Rule, batch: Examples, vanilla: Vanilla, v: jax.Array
-) -> _Turn:
+def _turn(rule: Rule, batch: Examples, vanilla: Vanilla, v: jax.Array) -> _Turn:
     length = _norm(v)
     usable = (length > rule.eps) & jnp.isfinite(length)
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
@@ -301,7 +299,7 @@ def _norm(vectors: jax.Array) -> jax.Array:
 def _step_scale(
     rule: Rule, batch: Examples, tentative_step: jax.typing.ArrayLike
 ) -> jax.Array:
-    """s times the tentative step on each example: [..., 1] or []."""
+    """The tentative step on each example, times s: [..., 1] or []."""
     step = jnp.asarray(tentative_step).astype(batch.z.dtype)
     if rule.convention == "released":  # It steps along the mean's gradient.
         return step * batch.share[..., None]

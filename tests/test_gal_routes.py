@@ -21,6 +21,13 @@ MODEL = {
     "output": GENERATOR.standard_normal((H, D)) / H**0.5,
 }
 WEIGHTS = np.array([[1, 0, 2, 1], [0.5, 1, 0, 3], [0, 0, 0.25, 1]])
+# Of some examples the loss is to be raised; the second sum to less than 0.
+SIGNED = WEIGHTS * np.array([1, 1, -1, 1])
+WEIGHTINGS = {
+    "positive": WEIGHTS,
+    "signed": SIGNED,
+    "mostly negative": -SIGNED,
+}
 
 
 def model(dtype="float32"):
@@ -163,12 +170,12 @@ NOISE = (lambda key, z: {"scale": jnp.arange(1.0, D + 1)}, noise)
 STEPS, RATE, TENTATIVE = 4, 0.5, 2.0
 
 
-def both_routes(adjuster, dtype, **arguments):
+def both_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
     """Yields each route's params, state and updates, before every step."""
     # The trace holds theta's gradient for us to see.
     optimizer = optax.chain(optax.trace(0.0), optax.adam(1e-2))
     tx = gal(adjuster, D, optimizer=optimizer)
-    weights = jnp.asarray(WEIGHTS, jnp.float32)
+    weights = jnp.asarray(weights, jnp.float32)
 
     @jax.jit
     def step(ours, theirs, count):
@@ -216,11 +223,20 @@ def pulled_back(params, to_z):
     return {"hidden": x.T @ to_hidden, "output": a.T @ to_z}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "weighting"),
+    [
+        ("float32", "positive"),
+        ("bfloat16", "positive"),
+        ("float32", "signed"),
+        ("float32", "mostly negative"),
+    ],
+)
 @pytest.mark.parametrize("convention", ["paper", "released"])
-def test_both_routes_follow_the_oracle(convention, dtype):
+def test_both_routes_follow_the_oracle(convention, dtype, weighting):
     adjuster = GradientAdjuster((4,), 0.09, convention=convention)
-    for count, routes in enumerate(both_routes(adjuster, dtype)):
+    weights = WEIGHTINGS[weighting]
+    for count, routes in enumerate(both_routes(adjuster, dtype, weights)):
         for params, state, updates, new in routes:
             want = gal_reference.gal(
                 layers_of(state.gal_theta),
@@ -229,7 +245,7 @@ def test_both_routes_follow_the_oracle(convention, dtype):
                 TENTATIVE / (1 + count),
                 0.09,
                 convention=convention,
-                weights=WEIGHTS,
+                weights=weights,
             )
             to_params = pulled_back(params, want["z"])
             assert updates["hidden"].dtype == dtype
