@@ -53,15 +53,18 @@ def gal(
     With plain gradients of the mean loss, ``update`` does the whole method
     given ``features``, ``loss_fn`` and ``pullback``, which is
     ``jax.vjp(...)[1]`` of the function from the parameters to the features,
-    and optionally ``tentative_step``, ``example_weights`` and ``key``. It is a
-    second backward pass through the model.
+    and optionally ``tentative_step``, ``example_weights``, those of the mean,
+    and ``key``. It is a second backward pass through the model. What the
+    pullback returns must have the gradients' tree, shapes and kinds of number.
 
     Args:
       adjuster: the method's settings.
       num_features: d, the size of the features' last axis, an int of at least
         2. ``optax.inject_hyperparams`` takes it as a static argument; there is
         more to inject in ``optimizer``.
-      optimizer: theta's; ``optax.adam(1e-3)`` by default.
+      optimizer: theta's; ``optax.adam(1e-3)`` by default, whose ``eps`` of 1e-8
+        is too large for tentative steps well below 1: theta's gradient falls
+        with their square.
         It is given the extra arguments of ``update``, such as ``value``.
         ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
         or whose square is not, leaves theta and this optimizer's state as they
@@ -74,7 +77,8 @@ def gal(
 
     Raises:
       ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``update``, ``adjuster_grads`` of other shapes than theta's.
+        form; at ``update``, ``adjuster_grads`` of other shapes than theta's,
+        or a ``pullback`` that returns other shapes than the gradients'.
       TypeError: at ``update``, arguments of neither route, or of both.
 
     Examples:

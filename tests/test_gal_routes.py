@@ -258,6 +258,44 @@ def test_both_routes_follow_the_oracle(convention, dtype, weighting):
             assert relative_distance(new.gal_theta, state.gal_theta) > 0.01
 
 
+@pytest.mark.parametrize(
+    "absent", [None, optax.MaskedNode(), "zeros", "gradients of integers"]
+)
+def test_a_pullback_of_more_than_the_updates(absent):
+    # Of the whole model, integers included, where the updates lack a branch.
+    params = model()
+    params["frozen"] = {"scale": jnp.ones(()), "table": jnp.arange(3)}
+
+    def features(params):
+        table = params["frozen"]["table"].sum()
+        return features_of(params) * params["frozen"]["scale"] + 0 * table
+
+    z, pullback = jax.vjp(features, params)
+    (grads,) = pullback(jax.grad(mean_loss)(z))
+    tx = gal(GradientAdjuster((4,), 0.09), D)
+    given = {"features": z, "loss_fn": loss_fn, "pullback": pullback}
+    if absent == "gradients of integers":
+        left = grads["frozen"]
+    elif absent == "zeros":
+        left = jax.tree.map(jnp.zeros_like, params["frozen"])
+    else:
+        left = absent
+    updates, _ = tx.update({**grads, "frozen": left}, tx.init(params), **given)
+    # The model without that branch, which multiplies by 1.
+    z, pullback = jax.vjp(features_of, model())
+    some = {name: grads[name] for name in ("hidden", "output")}
+    given |= {"features": z, "pullback": pullback}
+    whole, _ = tx.update(some, tx.init(params), **given)
+    for name in ("hidden", "output"):
+        np.testing.assert_array_equal(updates[name], whole[name])
+        assert relative_distance(updates[name], grads[name]) > 1e-3
+    if absent is None or isinstance(absent, optax.MaskedNode):
+        assert updates["frozen"] == absent
+    else:
+        assert updates["frozen"]["table"] is left["table"]
+        assert updates["frozen"]["scale"] != left["scale"]
+
+
 def test_both_routes_draw_the_same_noise():
     adjuster = GradientAdjuster(magnitude=0.09, network=NOISE)
     share = WEIGHTS[..., None] / WEIGHTS.sum()
