@@ -53,15 +53,18 @@ def gal(
     With plain gradients of the mean loss, ``update`` does the whole method
     given ``features``, ``loss_fn`` and ``pullback``, which is
     ``jax.vjp(...)[1]`` of the function from the parameters to the features,
-    and optionally ``tentative_step``, ``example_weights`` and ``key``. It is a
-    second backward pass through the model.
+    and optionally ``tentative_step``, ``example_weights``, those of the mean,
+    and ``key``. It is a second backward pass through the model. What the
+    pullback returns must have the gradients' tree, shapes and kinds of number.
 
     Args:
       adjuster: the method's settings.
       num_features: d, the size of the features' last axis, an int of at least
         2. ``optax.inject_hyperparams`` takes it as a static argument; there is
         more to inject in ``optimizer``.
-      optimizer: theta's; ``optax.adam(1e-3)`` by default.
+      optimizer: theta's; ``optax.adam(1e-3)`` by default, whose ``eps`` of 1e-8
+        is too large for tentative steps well below 1: theta's gradient falls
+        with their square.
         It is given the extra arguments of ``update``, such as ``value``.
         ``optax.set_to_zero()`` freezes theta. A gradient that is not finite,
         or whose square is not, leaves theta and this optimizer's state as they
@@ -74,7 +77,8 @@ def gal(
 
     Raises:
       ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``update``, ``adjuster_grads`` of other shapes than theta's.
+        form; at ``update``, ``adjuster_grads`` of other shapes than theta's,
+        or a ``pullback`` that returns other shapes than the gradients'.
       TypeError: at ``update``, arguments of neither route, or of both.
 
     Examples:
@@ -214,21 +218,17 @@ def _directly(
     _, adjusted = adjuster._adjusted(theta, features, *arguments)
     pulled = pullback(adjusted.cotangent.astype(features.dtype))
     checks.check_pulled_back(pulled)
-    added = adjuster._over_shards(pulled[0])
-    updates = jax.tree.map(_plus, updates, added, is_leaf=_is_masked)
+    (added,) = pulled
+    checks.check_fits(added, updates)
+
+    def plus(update: Any, added: Any) -> Any:
+        if not checks.is_moved(update):
+            return update
+        added = adjuster._over_shards(added)
+        return update + added.astype(jnp.result_type(update))
+
+    updates = jax.tree.map(plus, updates, added, is_leaf=checks.is_absent)
     return updates, adjusted.theta_gradient
-
-
-def _plus(update, added):
-    # optax.masked and optax.partition take leaves out of the updates, but not
-    # out of what the pullback gives.
-    if _is_masked(update):
-        return update
-    return update + added.astype(update.dtype)
-
-
-def _is_masked(node) -> bool:
-    return isinstance(node, optax.MaskedNode)
 
 
 def _check_like(gradient: Any, theta: Theta) -> None:

@@ -3,6 +3,10 @@
 Features z of shape [..., d] hold one example, or one token, in each vector of
 the last axis; losses, weights and whatever there is one of per example have
 the shape [...].
+
+An example of negative share has a loss to be raised: Eq. 3 to 7 and Algorithm 1
+are those of minus its loss. With s, the sign of the share, they are computed
+from the loss itself: s dl/dz + v~ is s (dl/dz + s v~), and r of s l is s r.
 """
 
 from collections.abc import Callable
@@ -41,7 +45,9 @@ class Examples(NamedTuple):
 
     z: jax.Array  # [..., d], float32 or float64.
     share: jax.Array  # [...]; over all shards they sum to 1, or to 0.
-    count: jax.Array  # []; N, or the sum of all weights.
+    climbs: jax.Array | None  # [...]; whether the share is negative, if any.
+    part: jax.Array  # [...]; of the sum of absolute weights, for the metrics.
+    count: jax.Array  # []; N, or the sum of all weights, without its sign.
 
 
 class Vanilla(NamedTuple):
@@ -67,18 +73,41 @@ def upcast(features: jax.Array) -> jax.Array:
 
 def total(rule: Rule, values: jax.Array) -> jax.Array:
     """The sum over all examples, those of other shards included."""
-    summed = jnp.sum(values)
-    return jax.lax.psum(summed, rule.axis_name) if rule.axis_name else summed
+    return _joined(rule, jnp.sum(values))
+
+
+def _joined(rule: Rule, sums: jax.Array) -> jax.Array:
+    return jax.lax.psum(sums, rule.axis_name) if rule.axis_name else sums
 
 
 def examples(rule: Rule, z: jax.Array, weights: jax.Array | None) -> Examples:
     """Weights as shares; weights that are all zero leave shares of zero."""
     if weights is None:
         weights = jnp.ones_like(jnp.sum(z, axis=-1))
+        count = total(rule, weights)
+        safe = jnp.where(count > 0, count, jnp.ones_like(count))
+        share = weights / safe
+        return Examples(z, share, None, share, safe)
     weights = jnp.broadcast_to(weights, z.shape[:-1]).astype(z.dtype)
-    count = total(rule, weights)
-    safe = jnp.where(count > 0, count, jnp.ones_like(count))
-    return Examples(z, weights / safe, safe)
+    sizes = jnp.abs(weights)
+    # Both at once: one all-reduce.
+    sums = _joined(rule, jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
+    count, size = (_divisor(each, sums[1]) for each in (sums[0], sums[1]))
+    share = weights / count
+    return Examples(z, share, share < 0, sizes / size, jnp.abs(count))
+
+
+def _divisor(count: jax.Array, size: jax.Array) -> jax.Array:
+    """A sum of weights, 1 if all are 0, and no number if there is no mean."""
+    has_mean = jnp.isfinite(count) & (count != 0)
+    return jnp.where(size == 0, 1, jnp.where(has_mean, count, jnp.nan))
+
+
+def _signed(batch: Examples, values: jax.Array) -> jax.Array:
+    """Values [...] of the losses as values of s times the losses."""
+    if batch.climbs is None:
+        return values
+    return jnp.where(batch.climbs, -values, values)
 
 
 def adjust(
@@ -93,7 +122,7 @@ def adjust(
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
     v, pullback = _direction(network, theta, batch)
-    turn = _turn(rule, vanilla, v)
+    turn = _turn(rule, batch, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
@@ -117,9 +146,9 @@ def adjust(
     theta_gradient = over_shards(rule, pullback(to_v))
     share = jnp.where(accepted, batch.share, 0)
     metrics = {
-        "acceptance": total(rule, share),
+        "acceptance": total(rule, jnp.where(accepted, batch.part, 0)),
         "remainder": size_of_r,
-        "cosine": total(rule, _used(batch, batch.share * turn.cosine)),
+        "cosine": total(rule, _used(batch, batch.part * turn.cosine)),
         "finite": all_finite(theta_gradient),
     }
     return jax.lax.stop_gradient(
@@ -139,7 +168,7 @@ def share_improved(
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
     v, _ = _direction(network, theta, batch)
-    turn = _turn(rule, vanilla, v)
+    turn = _turn(rule, batch, vanilla, v)
     scale = _step_scale(rule, batch, tentative_step)
 
     def change(direction: jax.Array) -> jax.Array:
@@ -149,11 +178,11 @@ def share_improved(
         r, _ = _remainder(
             rule, loss_fn, batch.z, vanilla, delta, descent, along_delta
         )
-        return r - descent
+        return _signed(batch, r - descent)
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
-    return jax.lax.stop_gradient(total(rule, batch.share * improved))
+    return jax.lax.stop_gradient(total(rule, batch.part * improved))
 
 
 @jax.custom_jvp
@@ -223,17 +252,17 @@ class _Turn(NamedTuple):
 
     v: jax.Array  # [..., d]
     per_length: jax.Array  # [..., 1]; 1 / ||v||, or 0.
-    strength: jax.Array  # [..., 1]; alpha ||dl/dz||.
-    cosine: jax.Array  # [...]; between v and dl/dz.
+    strength: jax.Array  # [..., 1]; s alpha ||dl/dz||.
+    cosine: jax.Array  # [...]; between v and s dl/dz.
 
     def tilde(self, factor: jax.typing.ArrayLike = 1) -> jax.Array:
-        """Eq. 4 times a factor for each example."""
+        """Eq. 4 times s and a factor for each example."""
         size = self._size(factor)
         # Not size * v: v may be no number there.
         return jnp.where(size == 0, 0, size * self.v)
 
     def along_tilde(self, vectors: jax.Array) -> jax.Array:
-        """<v~, vectors>, [...]."""
+        """<s v~, vectors>, [...]."""
         size = self._size(1)[..., 0]
         return jnp.where(size == 0, 0, size * _dot(self.v, vectors))
 
@@ -243,7 +272,7 @@ class _Turn(NamedTuple):
         return jnp.where(factor == 0, 0, size)
 
     def slope_in_v(self, factor: jax.Array, slope: jax.Array) -> jax.Array:
-        """From a slope in factor * v~ to one in v: v turns, its length not."""
+        """From a slope in factor s v~ to one in v: v turns, its length not."""
         size = self._size(factor)
         share_of_v = _dot(self.v, slope)[..., None] * self.per_length**2
         # In two terms: XLA would form one of both anew for each of its uses.
@@ -251,14 +280,15 @@ class _Turn(NamedTuple):
         return jnp.where(size == 0, 0, size * slope) - along_v
 
 
-def _turn(rule: Rule, vanilla: Vanilla, v: jax.Array) -> _Turn:
+def _turn(rule: Rule, batch: Examples, vanilla: Vanilla, v: jax.Array) -> _Turn:
     length = _norm(v)
     usable = (length > rule.eps) & jnp.isfinite(length)
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
-    strength = jnp.asarray(rule.magnitude) * vanilla.norm
+    norm = _signed(batch, vanilla.norm[..., 0])[..., None]
+    strength = jnp.asarray(rule.magnitude) * norm
     products = jnp.where(usable[..., 0], _dot(v, vanilla.gradient), 0)
     cosine = products * per_length[..., 0] / _or_one(vanilla.norm[..., 0])
-    return _Turn(v, per_length, strength, cosine)
+    return _Turn(v, per_length, strength, _signed(batch, cosine))
 
 
 def _norm(vectors: jax.Array) -> jax.Array:
@@ -269,11 +299,13 @@ def _norm(vectors: jax.Array) -> jax.Array:
 def _step_scale(
     rule: Rule, batch: Examples, tentative_step: jax.typing.ArrayLike
 ) -> jax.Array:
-    """The tentative step on each example's gradient: [..., 1] or []."""
+    """The tentative step on each example, times s: [..., 1] or []."""
     step = jnp.asarray(tentative_step).astype(batch.z.dtype)
     if rule.convention == "released":  # It steps along the mean's gradient.
         return step * batch.share[..., None]
-    return step
+    if batch.climbs is None:
+        return step
+    return jnp.where(batch.climbs, -step, step)[..., None]
 
 
 def _remainder(
@@ -316,6 +348,8 @@ def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
     if rule.convention == "released":
         mean = total(rule, _used(batch, batch.share * change))
         change = jnp.broadcast_to(mean, change.shape)
+    else:
+        change = _signed(batch, change)
     return change <= 0 if rule.accept == "<=" else change < 0
 
 
@@ -326,8 +360,8 @@ def _absolute_mean(
     if rule.convention == "released":
         mean = total(rule, _used(batch, batch.share * r))
         return jnp.abs(mean), jnp.sign(mean) * batch.share
-    mean = total(rule, _used(batch, batch.share * jnp.abs(r)))
-    return mean, _used(batch, jnp.sign(r) * batch.share)
+    mean = total(rule, _used(batch, batch.part * jnp.abs(r)))
+    return mean, _used(batch, jnp.sign(r) * batch.part)
 
 
 def over_shards(rule: Rule, gradients: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from optaxmods._checks import check_size, is_real_scalar, shown
 from optaxmods._gal_losses import LossFn
@@ -111,6 +112,12 @@ def check_weights(weights: Any, features: jax.Array) -> None:
             f"example_weights must be an array of the shape {shape} of the"
             f" losses, got {got}."
         )
+    dtype = getattr(weights, "dtype", jnp.dtype(bool))
+    is_real = jnp.issubdtype(dtype, jnp.number) and not jnp.issubdtype(
+        dtype, jnp.complexfloating
+    )
+    if not is_real and dtype != jnp.bool_:
+        raise ValueError(f"example_weights must be real numbers, got {dtype}.")
 
 
 def checked_losses(loss_fn: Any) -> LossFn:
@@ -177,3 +184,78 @@ def check_pulled_back(cotangents: Any) -> None:
             "pullback must be that of a function of params alone, which returns"
             f" one cotangent in a tuple, but it returned {what}."
         )
+
+
+FITTING = (
+    "it must be jax.vjp(...)[1] of a function of the params that the updates"
+    " are gradients of"
+)
+
+
+def is_absent(node: Any) -> bool:
+    """What stands for a leaf, or a branch, that the updates lack.
+
+    ``optax.masked`` and ``optax.partition`` take them out of the updates, but
+    not out of what the pullback gives.
+    """
+    return node is None or isinstance(node, optax.MaskedNode)
+
+
+def is_moved(update: Any) -> bool:
+    """Whether gradients of it exist; integers have none."""
+    return not is_absent(update) and _kind(update) is not None
+
+
+def check_fits(added: Any, updates: Any) -> None:
+    """Refuses what a sum with the updates would broadcast, or cut to fit."""
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(
+        updates, is_leaf=is_absent
+    )
+    try:
+        parts = treedef.flatten_up_to(added)
+    except ValueError:
+        raise ValueError(
+            "pullback must return a tree like that of the updates, but"
+            f" {_difference(added, leaves)}; {FITTING}."
+        ) from None
+    for (path, update), part in zip(leaves, parts, strict=True):
+        where = jax.tree_util.keystr(path)
+        if is_absent(update):
+            continue
+        if not jax.tree_util.all_leaves([part]):
+            raise ValueError(
+                f"pullback must return an array for updates{where}, but it"
+                f" returned {shown(part)}; {FITTING}."
+            )
+        if jnp.shape(part) != jnp.shape(update) or _kind(part) != _kind(update):
+            raise ValueError(
+                "pullback must return arrays like the updates, but for"
+                f" updates{where} of {_described(update)} it returned one of"
+                f" {_described(part)}; {FITTING}."
+            )
+
+
+def _kind(leaf: Any) -> Any:
+    """Real, complex, or neither, as integers are and gradients in them."""
+    dtype = getattr(leaf, "dtype", type(leaf))
+    kinds = (jnp.floating, jnp.complexfloating)
+    return next((kind for kind in kinds if jnp.issubdtype(dtype, kind)), None)
+
+
+def _described(leaf: Any) -> str:
+    dtype = getattr(leaf, "dtype", type(leaf).__name__)
+    return f"shape {jnp.shape(leaf)} and dtype {dtype}"
+
+
+def _difference(added: Any, leaves: Any) -> str:
+    """A branch that one of both trees has, and the other has not."""
+    keystr = jax.tree_util.keystr
+    ours = {keystr(path) for path, leaf in leaves if not is_absent(leaf)}
+    absent = tuple(keystr(path) for path, leaf in leaves if is_absent(leaf))
+    theirs = {keystr(path) for path, _ in jax.tree.leaves_with_path(added)}
+    for path in sorted(ours - theirs):
+        return f"updates{path} has nothing beside it"
+    for path in sorted(theirs - ours):
+        if not path.startswith(absent):
+            return f"its {path or 'result'} is not in the updates"
+    return "its containers are of other types"

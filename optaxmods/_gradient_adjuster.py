@@ -72,9 +72,10 @@ class GradientAdjuster:
         (256, 64, 32), the paper's for 100 classes.
       magnitude: :math:`\alpha` in [0, 1]; 0.01 (the paper's for CIFAR).
         Training can diverge at 0.1 and above, although nearly all adjustments
-        are accepted.
+        are accepted, and where losses do not vanish the minimum moves with it.
       tentative_step: :math:`\tilde\eta`; the paper's is a multiple of the
-        learning rate. 1 by default.
+        learning rate. 1 by default. With steps below about 0.1 give
+        :func:`gal` an optimizer of smaller ``eps``.
       activation: between the default network's layers; ``None``, the default,
         makes it a stack of linear layers, as the released code has it.
       network: in place of the default one, a ``flax.linen`` module or a pair
@@ -203,19 +204,28 @@ class GradientAdjuster:
           loss_fn: maps features [..., d], upcast to float32, to losses [...],
             each of its own features alone.
           tentative_step: in place of the adjuster's; may be traced.
-          example_weights: [...], for a weighted mean, 0 for padding.
+          example_weights: [...], for the weighted mean
+            :math:`\sum_i w_i \ell_i / \sum_i w_i`; 0 for padding. An
+            example whose weight is negative, or of another sign than their
+            sum, has its loss raised, and Eq. 3 to 7 are those of
+            :math:`-\ell`. Weights that are all 0 give 0 and zero
+            gradients; those without a finite sum, or of the sum 0, NaN. For
+            advantages multiply the losses in ``loss_fn`` instead: a mean turns
+            round where its weights' sum is negative.
           key: for networks that take one.
 
         Returns:
           The loss and a dictionary of scalars, through which no gradient
           flows: ``acceptance``, the share of accepted adjustments;
           ``remainder``, the mean of :math:`|r|`; ``cosine``, between v and
-          the gradient (Fig. 6); ``finite``, whether theta's gradient is.
+          the gradient (Fig. 6); ``finite``, whether theta's gradient is. With
+          weights they are means by :math:`|w_i|`.
 
         Raises:
-          ValueError: losses or weights of another shape than [...]; features
-            that are no floats, or whose last axis is not theta's; another
-            argument of no known form, such as a negative ``tentative_step``.
+          ValueError: losses or weights of another shape than [...], or weights
+            that are no real numbers; features that are no floats, or whose last
+            axis is not theta's; another argument of no known form, such as a
+            negative ``tentative_step``.
         """
         z = _upcast(features)
         batch, adjusted = self._adjusted(
@@ -225,7 +235,7 @@ class GradientAdjuster:
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:
-            mean = jnp.sum(jnp.where(batch.share > 0, losses * batch.share, 0))
+            mean = jnp.sum(jnp.where(batch.share != 0, losses * batch.share, 0))
         mean = mean + adjustment.injected(adjusted.cotangent, z)
         mean = jax.lax.psum(mean, self.axis_name) if self.axis_name else mean
         taught = adjustment.injected(adjusted.theta_gradient, theta)
@@ -245,7 +255,8 @@ class GradientAdjuster:
 
         The arguments are those of :meth:`loss`. An example counts where
         :math:`\ell(z - \tilde\eta g) < \ell(z - \tilde\eta\, \partial \ell /
-        \partial z)`, accepted or not.
+        \partial z)`, accepted or not; one whose loss is to be raised, by the
+        sign of its weight, where it is raised more.
         """
         rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
         batch = _batch(rule, _upcast(features), example_weights)

@@ -42,6 +42,25 @@ def squared_error(targets):
     )
 
 
+def signed(loss, weights):
+    """Minus the loss where it is to be raised, and shares without a sign.
+
+    The second are shares of all weights' sizes, for the means of the metrics.
+    """
+    value, gradient, curvature = loss
+    total, size = weights.sum(), np.abs(weights).sum()
+    share = weights / (total if size > 0 else 1)
+    sign = np.where(share < 0, -1, 1)
+    along = sign[..., None]
+    mine = (
+        lambda z: sign * value(z),
+        lambda z: along * gradient(z),
+        lambda z, vector: along * curvature(z, vector),
+    )
+    part = np.abs(weights) / (size if size > 0 else 1)
+    return mine, np.abs(share), part, abs(total)
+
+
 def network(layers, z):
     for kernel, bias in layers:
         z = z @ kernel + bias
@@ -60,12 +79,11 @@ def gal(
     weights=None,
 ):
     """The mean loss, its gradients in z and theta, and the metrics."""
-    value, gradient, curvature = loss
     d = z.shape[-1]
     flat = z.reshape(-1, d)
     weights = np.ones(z.shape[:-1]) if weights is None else weights
-    total = weights.sum()
-    share = weights / (total if total > 0 else 1)
+    mine, share, part, total = signed(loss, weights)
+    value, gradient, curvature = mine
     losses, slopes = value(z), gradient(z)
     v = network(layers, z)  # Eq. 3
     length = np.linalg.norm(v, axis=-1, keepdims=True)
@@ -91,10 +109,10 @@ def gal(
         r = r + (1 / total - 1) * descent
         slope = slope + (1 / total - 1) * slopes
         mean = np.sum(share * r)
-        size, sign = abs(mean), np.sign(mean)
+        size, to_r = abs(mean), np.sign(mean) * share
         change = np.full_like(change, np.sum(share * change))
     else:
-        size, sign = np.sum(share * np.abs(r)), np.sign(r)
+        size, to_r = np.sum(part * np.abs(r)), np.sign(r) * part
     accepted = {
         "<=": change <= 0,
         "<": change < 0,
@@ -102,28 +120,30 @@ def gal(
         "never": np.full(change.shape, False),
     }[accept]
     # Line 13: from r through delta, g and the normalization to v.
-    pull = (share * sign)[..., None] * slope * scale * magnitude * norm
+    pull = to_r[..., None] * slope * scale * magnitude * norm
     to_v = (pull - unit * np.sum(unit * pull, -1, keepdims=True)) / length
     return {
         "loss": np.sum(share * losses),
         "z": share[..., None] * np.where(accepted[..., None], g, slopes),
         "theta": _through(layers, flat, to_v.reshape(-1, d)),
-        "acceptance": np.sum(share * accepted),
+        "acceptance": np.sum(part * accepted),
         "remainder": size,
-        "cosine": np.sum(share * np.sum(unit * slopes / norm, axis=-1)),
+        "cosine": np.sum(part * np.sum(unit * slopes / norm, axis=-1)),
     }
 
 
-def share_improved(layers, z, loss, tentative_step, magnitude=0.01):
+def share_improved(
+    layers, z, loss, tentative_step, magnitude=0.01, weights=None
+):
     """Fig. 8b: how often g lowers an example's loss more than dl/dz."""
-    value, gradient, _ = loss
+    weights = np.ones(z.shape[:-1]) if weights is None else weights
+    (value, gradient, _), _, part, _ = signed(loss, weights)
     v, slopes = network(layers, z), gradient(z)
     norm = np.linalg.norm(slopes, axis=-1, keepdims=True)
     unit = v / np.linalg.norm(v, axis=-1, keepdims=True)
     g = slopes + magnitude * norm * unit
-    return np.mean(
-        value(z - tentative_step * g) < value(z - tentative_step * slopes)
-    )
+    after, plainly = (value(z - tentative_step * way) for way in (g, slopes))
+    return np.sum(part * (after < plainly))
 
 
 def _through(layers, z, to_v):

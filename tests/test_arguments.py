@@ -163,6 +163,7 @@ def build(monkeypatch):
         "gal-regression": dict.fromkeys(gal_regression.TABLES, split),
         "gal-surface": surface.START,
         "agr-small-matrices": dict.fromkeys(agr_small_matrices.DATA, split),
+        "lga-floor": examples,
     }
 
     def does(name, method, arguments, settings):

@@ -192,17 +192,18 @@ def test_unknown_extra_arguments_are_ignored(name):
 
 
 CONTRACT = {
-    "agr": "strength=1.0, *, reduction_axes=None, axis_name=None",
-    "agr_coefficients": "updates, *, reduction_axes=None",
+    "agr": "strength=1.0, *, max_alpha=1.0, reduction_axes=None, axis_name=None",
+    "agr_coefficients": "updates, *, max_alpha=1.0, reduction_axes=None",
     "scale_by_agr_adam": (
         "b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, mu_dtype=None, *,"
-        " nesterov=False, nu_dtype=None, strength=1.0, reduction_axes=None,"
-        " axis_name=None"
+        " nesterov=False, nu_dtype=None, strength=1.0, max_alpha=1.0,"
+        " reduction_axes=None, axis_name=None"
     ),
     "adamw_agr": (
         "learning_rate, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0,"
         " mu_dtype=None, weight_decay=0.0001, mask=None, *, nesterov=False,"
-        " nu_dtype=None, strength=1.0, reduction_axes=None, axis_name=None"
+        " nu_dtype=None, strength=1.0, max_alpha=1.0, reduction_axes=None,"
+        " axis_name=None"
     ),
     "scale_by_adan": (
         "b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0, *, restart=None,"
@@ -215,26 +216,26 @@ CONTRACT = {
     ),
     "scale_by_agr_adan": (
         "b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0, *, restart=None,"
-        " mu_dtype=None, nu_dtype=None, strength=1.0, reduction_axes=None,"
-        " axis_name=None"
+        " difference='regularized', mu_dtype=None, nu_dtype=None, strength=1.0,"
+        " max_alpha=1.0, reduction_axes=None, axis_name=None"
     ),
     "adan_agr": (
         "learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-08, eps_root=0.0,"
         " weight_decay=0.0, mask=None, *, proximal=True, restart=None,"
-        " mu_dtype=None, nu_dtype=None, strength=1.0, reduction_axes=None,"
-        " axis_name=None"
+        " difference='regularized', mu_dtype=None, nu_dtype=None, strength=1.0,"
+        " max_alpha=1.0, reduction_axes=None, axis_name=None"
     ),
     "lga": (
         "gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
         " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
         " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
-        " axis_name=None"
+        " gradient_floor=1e-06, axis_name=None"
     ),
     "with_lga": (
         "inner, gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
         " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
         " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
-        " axis_name=None"
+        " gradient_floor=1e-06, axis_name=None"
     ),
     "GradientAdjuster": (
         "hidden_sizes=(256, 64, 32), magnitude=0.01, tentative_step=1.0, *,"

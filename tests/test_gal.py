@@ -2,7 +2,7 @@
 
 import itertools
 
-import chex
+from gal_cases import D, assert_as_in_the_oracle, gradients_of, make_case
 import gal_reference
 from gal_theta import cosine, layers_of
 import jax
@@ -14,59 +14,6 @@ import pytest
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
 pytestmark = pytest.mark.usual_compilation
-
-D = 5
-
-
-def make_case(kind, shape, scale=1.0, dtype=np.float64):
-    """Features, a loss of ours and one of the oracle's."""
-    generator = np.random.default_rng(len(shape))
-    z = scale * generator.standard_normal((*shape, D))
-    if kind == "cross-entropy":
-        labels = generator.integers(0, D, shape)
-
-        def loss_fn(z):
-            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
-
-        return (
-            jnp.asarray(z, dtype),
-            loss_fn,
-            gal_reference.cross_entropy(labels),
-        )
-    targets = generator.standard_normal((*shape, D))
-
-    def squared(z):
-        return 0.5 * jnp.sum((z - targets.astype(z.dtype)) ** 2, axis=-1)
-
-    return jnp.asarray(z, dtype), squared, gal_reference.squared_error(targets)
-
-
-def gradients_of(adjuster, theta, z, loss_fn, **arguments):
-    def objective(z, theta):
-        return adjuster.loss(theta, z, loss_fn, **arguments)
-
-    # Not compiled: so many cases would take minutes to compile.
-    (loss, metrics), (to_z, to_theta) = jax.value_and_grad(
-        objective, argnums=(0, 1), has_aux=True
-    )(z, theta)
-    return loss, to_z, to_theta, metrics
-
-
-def assert_as_in_the_oracle(got, want, rtol=1e-4):
-    loss, to_z, to_theta, metrics = got
-    np.testing.assert_allclose(loss, want["loss"], rtol=1e-6)
-    scale = np.abs(want["z"]).max()
-    np.testing.assert_allclose(to_z, want["z"], rtol, rtol * scale)
-    for ours, theirs in zip(layers_of(to_theta), want["theta"], strict=True):
-        scale = np.abs(theirs[0]).max()
-        for mine, other in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(mine, other, rtol, rtol * scale)
-    for name in ("acceptance", "remainder", "cosine"):
-        np.testing.assert_allclose(
-            metrics[name], want[name], rtol, 1e-12, err_msg=name
-        )
-    assert metrics["finite"]
-
 
 EVERYTHING = list(
     itertools.product(
@@ -99,42 +46,6 @@ def test_every_convention_and_policy(kind, shape, convention, accept):
         got = gradients_of(adjuster, theta, z, loss_fn)
         assert_as_in_the_oracle(got, want)
     assert float(want["remainder"]) > 0
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("convention", ["paper", "released"])
-def test_example_weights(convention):
-    z, loss_fn, reference = make_case("cross-entropy", (2, 3))
-    weights = np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]])
-    adjuster = GradientAdjuster((4,), convention=convention)
-    theta = adjuster.init(jax.random.key(1), D)
-    want = gal_reference.gal(
-        layers_of(theta),
-        np.asarray(z),
-        reference,
-        1.0,
-        convention=convention,
-        weights=weights,
-    )
-    got = gradients_of(
-        adjuster, theta, z, loss_fn, example_weights=jnp.asarray(weights)
-    )
-    assert_as_in_the_oracle(got, want)
-    assert not np.any(got[1][0, 1])
-
-
-def test_weights_that_are_all_zero():
-    z, loss_fn, _ = make_case("cross-entropy", (6,), dtype=np.float32)
-    adjuster = GradientAdjuster((4,))
-    theta = adjuster.init(jax.random.key(1), D)
-    loss, *gradients, metrics = gradients_of(
-        adjuster, theta, z, loss_fn, example_weights=jnp.zeros(6)
-    )
-    chex.assert_trees_all_equal(
-        (loss, *gradients),
-        jax.tree.map(jnp.zeros_like, (loss, *gradients)),
-    )
-    assert metrics["acceptance"] == metrics["remainder"] == 0
 
 
 @pytest.mark.parametrize("kind", ["cross-entropy", "squared error"])

@@ -166,6 +166,10 @@ WRONG = [
     ("tentative_step", FEATURES, "tentative_step .* got an array"),
     ("example_weights", [1.0] * 6, "example_weights must be an array"),
     ("example_weights", 1.0, "example_weights must be an array"),
+    ("example_weights", jnp.ones(()), r"example_weights .* \(6,\) .* got \(\)"),
+    ("example_weights", jnp.ones((6, 1)), r"example_weights .* got \(6, 1\)"),
+    ("example_weights", jnp.ones(6) * 1j, "must be real.* got complex64"),
+    ("example_weights", jax.random.split(jax.random.key(0), 6), "got key<"),
 ]
 TAKERS = {
     "theta": ("loss", "compare", "apply"),
@@ -215,6 +219,66 @@ def test_a_pullback_that_is_none(pullback, message):
     arguments = {"features": FEATURES, "loss_fn": loss_fn}
     with pytest.raises(ValueError, match=message):
         tx.update(FEATURES, OPT_STATE, pullback=pullback, **arguments)
+
+
+SLOPES = {"a": jnp.ones(3), "b": [jnp.ones((1, 2))]}
+
+
+@pytest.mark.parametrize(
+    ("pulled", "message"),
+    [
+        # Broadcasting would take these, and change the updates' shapes.
+        (
+            {**SLOPES, "a": jnp.ones((1, 3))},
+            r"updates\['a'\] of shape \(3,\) .* returned one of shape \(1, 3\)",
+        ),
+        ({**SLOPES, "a": jnp.ones(())}, r"updates\['a'\] .* of shape \(\)"),
+        ({**SLOPES, "a": 1.0}, r"updates\['a'\] .* shape \(\) and dtype float"),
+        (
+            {**SLOPES, "b": [jnp.ones((5, 2))]},
+            r"updates\['b'\]\[0\] of shape \(1, 2\) .* of shape \(5, 2\)",
+        ),
+        # And casting these.
+        ({**SLOPES, "a": jnp.ones(3) * 1j}, r"updates\['a'\] .* complex64"),
+        ({**SLOPES, "a": jnp.ones(3, int)}, r"updates\['a'\] .* dtype int32"),
+        (
+            {**SLOPES, "a": np.zeros(3, jax.dtypes.float0)},
+            r"updates\['a'\] .*float0",
+        ),
+        ({**SLOPES, "a": None}, r"updates\['a'\], but it returned None"),
+        ({**SLOPES, "a": SLOPES}, r"updates\['a'\], but it returned a dict"),
+        ({"a": jnp.ones(3)}, r"updates\['b'\]\[0\] has nothing beside it"),
+        ({**SLOPES, "c": jnp.ones(3)}, r"its \['c'\] is not in the updates"),
+        ({**SLOPES, "b": (jnp.ones((1, 2)),)}, "containers are of other types"),
+        (jnp.ones(3), r"updates\['a'\] has nothing beside it"),
+    ],
+)
+def test_a_pullback_of_other_params(pulled, message):
+    tx = gal(ADJUSTER, D)
+    arguments = {"features": FEATURES, "loss_fn": loss_fn}
+    with pytest.raises(ValueError, match=f"^pullback must .*{message}.*jax.vj"):
+        tx.update(SLOPES, OPT_STATE, pullback=lambda dz: (pulled,), **arguments)
+
+
+def test_a_pullback_of_one_example_s_copies_is_refused():
+    # As of a model under jax.vmap: a leading axis more than the gradients.
+    inputs, weights = jnp.ones((6, 3)), jnp.ones((3, D))
+
+    def each(weights):
+        return jax.vmap(jnp.dot)(inputs, weights)
+
+    copies = jnp.broadcast_to(weights, (6, 3, D))
+    features, pullback = jax.vjp(each, copies)
+    with pytest.raises(ValueError, match=r"\(3, 4\) .* of shape \(6, 3, 4\)"):
+        jax.eval_shape(
+            lambda: gal(ADJUSTER, D).update(
+                weights,
+                OPT_STATE,
+                features=features,
+                loss_fn=loss_fn,
+                pullback=pullback,
+            )
+        )
 
 
 def test_arguments_of_both_routes():

@@ -21,6 +21,13 @@ MODEL = {
     "output": GENERATOR.standard_normal((H, D)) / H**0.5,
 }
 WEIGHTS = np.array([[1, 0, 2, 1], [0.5, 1, 0, 3], [0, 0, 0.25, 1]])
+# Of some examples the loss is to be raised; the second sum to less than 0.
+SIGNED = WEIGHTS * np.array([1, 1, -1, 1])
+WEIGHTINGS = {
+    "positive": WEIGHTS,
+    "signed": SIGNED,
+    "mostly negative": -SIGNED,
+}
 
 
 def model(dtype="float32"):
@@ -163,12 +170,12 @@ NOISE = (lambda key, z: {"scale": jnp.arange(1.0, D + 1)}, noise)
 STEPS, RATE, TENTATIVE = 4, 0.5, 2.0
 
 
-def both_routes(adjuster, dtype, **arguments):
+def both_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
     """Yields each route's params, state and updates, before every step."""
     # The trace holds theta's gradient for us to see.
     optimizer = optax.chain(optax.trace(0.0), optax.adam(1e-2))
     tx = gal(adjuster, D, optimizer=optimizer)
-    weights = jnp.asarray(WEIGHTS, jnp.float32)
+    weights = jnp.asarray(weights, jnp.float32)
 
     @jax.jit
     def step(ours, theirs, count):
@@ -216,11 +223,20 @@ def pulled_back(params, to_z):
     return {"hidden": x.T @ to_hidden, "output": a.T @ to_z}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "weighting"),
+    [
+        ("float32", "positive"),
+        ("bfloat16", "positive"),
+        ("float32", "signed"),
+        ("float32", "mostly negative"),
+    ],
+)
 @pytest.mark.parametrize("convention", ["paper", "released"])
-def test_both_routes_follow_the_oracle(convention, dtype):
+def test_both_routes_follow_the_oracle(convention, dtype, weighting):
     adjuster = GradientAdjuster((4,), 0.09, convention=convention)
-    for count, routes in enumerate(both_routes(adjuster, dtype)):
+    weights = WEIGHTINGS[weighting]
+    for count, routes in enumerate(both_routes(adjuster, dtype, weights)):
         for params, state, updates, new in routes:
             want = gal_reference.gal(
                 layers_of(state.gal_theta),
@@ -229,7 +245,7 @@ def test_both_routes_follow_the_oracle(convention, dtype):
                 TENTATIVE / (1 + count),
                 0.09,
                 convention=convention,
-                weights=WEIGHTS,
+                weights=weights,
             )
             to_params = pulled_back(params, want["z"])
             assert updates["hidden"].dtype == dtype
@@ -240,6 +256,44 @@ def test_both_routes_follow_the_oracle(convention, dtype):
             # Theta's are float32 whatever the model's are.
             assert relative_distance(taught, want["theta"]) < 2e-6
             assert relative_distance(new.gal_theta, state.gal_theta) > 0.01
+
+
+@pytest.mark.parametrize(
+    "absent", [None, optax.MaskedNode(), "zeros", "gradients of integers"]
+)
+def test_a_pullback_of_more_than_the_updates(absent):
+    # Of the whole model, integers included, where the updates lack a branch.
+    params = model()
+    params["frozen"] = {"scale": jnp.ones(()), "table": jnp.arange(3)}
+
+    def features(params):
+        table = params["frozen"]["table"].sum()
+        return features_of(params) * params["frozen"]["scale"] + 0 * table
+
+    z, pullback = jax.vjp(features, params)
+    (grads,) = pullback(jax.grad(mean_loss)(z))
+    tx = gal(GradientAdjuster((4,), 0.09), D)
+    given = {"features": z, "loss_fn": loss_fn, "pullback": pullback}
+    if absent == "gradients of integers":
+        left = grads["frozen"]
+    elif absent == "zeros":
+        left = jax.tree.map(jnp.zeros_like, params["frozen"])
+    else:
+        left = absent
+    updates, _ = tx.update({**grads, "frozen": left}, tx.init(params), **given)
+    # The model without that branch, which multiplies by 1.
+    z, pullback = jax.vjp(features_of, model())
+    some = {name: grads[name] for name in ("hidden", "output")}
+    given |= {"features": z, "pullback": pullback}
+    whole, _ = tx.update(some, tx.init(params), **given)
+    for name in ("hidden", "output"):
+        np.testing.assert_array_equal(updates[name], whole[name])
+        assert relative_distance(updates[name], grads[name]) > 1e-3
+    if absent is None or isinstance(absent, optax.MaskedNode):
+        assert updates["frozen"] == absent
+    else:
+        assert updates["frozen"]["table"] is left["table"]
+        assert updates["frozen"]["scale"] != left["scale"]
 
 
 def test_both_routes_draw_the_same_noise():

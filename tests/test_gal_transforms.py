@@ -119,6 +119,7 @@ def test_shard_map(check_vma, convention):
 
 # Of the eight shards three have no weight, and the others' are unequal.
 SHARES = jnp.array([0.0, 0, 1, 2, 0.5, 0, 3, 1])
+SIGNED = jnp.array([0.0, 0, -1, 2, 0.5, 0, 3, -1])
 
 
 def everything(adjuster, inputs, labels, shares):
@@ -145,9 +146,12 @@ def everything(adjuster, inputs, labels, shares):
     return by_the_loss, directly, better
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize(
+    ("check_vma", "shares"),
+    [(True, SHARES), (False, SHARES), (True, SIGNED), (False, -SIGNED)],
+)
 @pytest.mark.parametrize("convention", ["paper", "released"])
-def test_weights_split_over_two_axes(convention, check_vma):
+def test_weights_split_over_two_axes(convention, check_vma, shares):
     names = ("data", "model")
     adjuster, alone = (
         GradientAdjuster((4,), 0.09, convention=convention, axis_name=axes)
@@ -168,8 +172,8 @@ def test_weights_split_over_two_axes(convention, check_vma):
         out_specs=P(),
         check_vma=check_vma,
     )
-    got = jax.jit(mapped)(INPUTS, LABELS, SHARES)
-    want = jax.jit(functools.partial(everything, alone))(INPUTS, LABELS, SHARES)
+    got = jax.jit(mapped)(INPUTS, LABELS, shares)
+    want = jax.jit(functools.partial(everything, alone))(INPUTS, LABELS, shares)
     assert_close(got, want)
     (_, metrics), (_, to_theta) = want[0]
     assert metrics["acceptance"] > 0

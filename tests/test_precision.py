@@ -131,7 +131,7 @@ def test_the_push_reaches_masters_only_from_within(outside):
     else:
         tx = with_masters(optaxmods.with_lga(inner, 1e-8, status_every=9))
     params = jnp.ones((2, 2), jnp.bfloat16)
-    gradient = jnp.full_like(params, 2.0**-20)
+    gradient = jnp.full_like(params, 2.0**-19)
     state = tx.init(params)
     for _ in range(4):
         updates, state = tx.update(gradient, state, params, value=LOSS)
