@@ -180,6 +180,9 @@ def test_the_previous_gradient_joins_the_new_one(is_named):
     assert [each.kind for each in of_one] == ["all-reduce"] * 2
     numbers = [sum(sum(each.sizes) for each in m) for m in (moved, of_one)]
     assert numbers[0] == 2 * numbers[1]
+    # In as many arrays, so that XLA has no more of them to combine.
+    arrays = [sum(len(each.sizes) for each in m) for m in (moved, of_one)]
+    assert arrays[0] == arrays[1]
 
 
 def put_whole(given):
