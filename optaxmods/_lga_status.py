@@ -188,7 +188,9 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     if rule.omega_loss == "window":
         f = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
     eps = jnp.asarray(rule.eps, jnp.float32)
-    excess = _finite(f - lower)
+    # The difference of two finite losses need not be finite.
+    largest = float(jnp.finfo(jnp.float32).max)
+    excess = jnp.clip(f - lower, -largest, largest)
     is_active = (excess >= eps) & (f <= upper) & jnp.isfinite(loss)
     omega = jnp.where(is_active, excess, 0.0)  # Eq. 4
     return Used(gamma, omega, lower, upper)
@@ -206,10 +208,10 @@ def advanced(
     # A running mean, with Kahan's compensation: in a long window a sum, and a
     # mean without it, would lose digits.
     count = jnp.maximum(size, 1).astype(jnp.float32)
-    # Halves, since the difference of two finite losses need not be finite.
+    # Of halves, whose difference is finite.
     share = (loss / 2 - state.lga_window_mean / 2) / count * 2
     share = jnp.where(joins, share + state.lga_window_residue, 0.0)
-    mean = _finite(state.lga_window_mean + share)
+    mean = state.lga_window_mean + share
     cut_off = share - (mean - state.lga_window_mean)
     residue = jnp.where(joins, cut_off, state.lga_window_residue)
     # A resumed run with a smaller status_every can be past it.
@@ -254,10 +256,4 @@ def _lower_bound(
         weight = 1 - 1 / jnp.maximum(k, 1)
     else:
         weight = jnp.float32(MOMENTUM)
-    return _finite(weight * before + (1 - weight) * mean)  # Eq. 3
-
-
-def _finite(number: jax.Array) -> jax.Array:
-    """The nearest float32, where a sum of large ones has overflown."""
-    largest = float(jnp.finfo(jnp.float32).max)
-    return jnp.clip(number, -largest, largest)
+    return weight * before + (1 - weight) * mean  # Eq. 3
