@@ -224,7 +224,7 @@ def _directly(
     def plus(update: Any, added: Any) -> Any:
         if not checks.is_moved(update):
             return update
-        added = adjuster._over_shards(added)
+        (added,) = jax.tree.leaves(adjuster._over_shards(added))
         return update + added.astype(jnp.result_type(update))
 
     updates = jax.tree.map(plus, updates, added, is_leaf=checks.is_absent)

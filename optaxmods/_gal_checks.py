@@ -222,11 +222,13 @@ def check_fits(added: Any, updates: Any) -> None:
         where = jax.tree_util.keystr(path)
         if is_absent(update):
             continue
-        if not jax.tree_util.all_leaves([part]):
+        arrays = jax.tree.leaves(part)  # An nnx.Variable holds one.
+        if len(arrays) != 1:
             raise ValueError(
                 f"pullback must return an array for updates{where}, but it"
                 f" returned {shown(part)}; {FITTING}."
             )
+        (part,) = arrays
         if jnp.shape(part) != jnp.shape(update) or _kind(part) != _kind(update):
             raise ValueError(
                 "pullback must return arrays like the updates, but for"
