@@ -192,7 +192,9 @@ def test_unknown_extra_arguments_are_ignored(name):
 
 
 CONTRACT = {
-    "agr": "strength=1.0, *, max_alpha=1.0, reduction_axes=None, axis_name=None",
+    "agr": (
+        "strength=1.0, *, max_alpha=1.0, reduction_axes=None, axis_name=None"
+    ),
     "agr_coefficients": "updates, *, max_alpha=1.0, reduction_axes=None",
     "scale_by_agr_adam": (
         "b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, mu_dtype=None, *,"

@@ -74,8 +74,8 @@ STALLS = {
     # LGA's term is added behind AGR, and gets Rosenbrock's function going.
     "with_lga of agr, adan": ["parabola", "one-hot"],
 }
-# There one entry is all of the gradient in the end, and rounding says whether it
-# stops within the tolerance or, seen with other vector instructions, at 0.04.
+# There one entry is all of the gradient in the end, and rounding says whether
+# it stops within the tolerance or, with other vector instructions, at 0.04.
 NEARLY = {"agr, adan": ["2x2"], "with_lga of agr, adan": ["2x2"]}
 NEVER_MOVES = ["rosenbrock", "one-hot"]
 # Algorithm 1 as printed climbs from such an entry.
