@@ -155,6 +155,7 @@ def build(monkeypatch):
         "agr-label-noise": {f"{s:g}": split for s in agr_label_noise.SHARES},
         "gal-regression": dict.fromkeys(gal_regression.TABLES, split),
         "gal-surface": surface.START,
+        "lga-floor": examples,
     }
 
     def does(name, method, arguments, settings):
