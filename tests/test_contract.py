@@ -223,13 +223,13 @@ CONTRACT = {
         "gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
         " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
         " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
-        " axis_name=None"
+        " gradient_floor=1e-06, axis_name=None"
     ),
     "with_lga": (
         "inner, gamma, *, status_every, eps=0.1, xi=0.01, log_base=10,"
         " decay_factor=0.1, gamma_min=0.0, upper_bound='first_window',"
         " lower_bound='ema', omega_loss='step', push_zero_gradients=False,"
-        " axis_name=None"
+        " gradient_floor=1e-06, axis_name=None"
     ),
     "GradientAdjuster": (
         "hidden_sizes=(256, 64, 32), magnitude=0.01, tentative_step=1.0, *,"
