@@ -197,11 +197,8 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
             f"the state must hold one GAL, but holds {len(found)}: pass the"
             " state of a chain with gal(...), or the part of one of them."
         )
-    # nnx keeps each array in a variable; those of Flax 0.12.0 lack get_value.
     return jax.tree.map(
-        lambda leaf: leaf[...] if hasattr(leaf, "get_metadata") else leaf,
-        found[0].gal_theta,
-        is_leaf=lambda node: hasattr(node, "get_metadata"),
+        checks.plain, found[0].gal_theta, is_leaf=checks.is_variable
     )
 
 
@@ -224,7 +221,7 @@ def _directly(
     def plus(update: Any, added: Any) -> Any:
         if not checks.is_moved(update):
             return update
-        (added,) = jax.tree.leaves(adjuster._over_shards(added))
+        added = adjuster._over_shards(checks.plain(added))
         return update + added.astype(jnp.result_type(update))
 
     updates = jax.tree.map(plus, updates, added, is_leaf=checks.is_absent)

@@ -201,6 +201,17 @@ def is_absent(node: Any) -> bool:
     return node is None or isinstance(node, optax.MaskedNode)
 
 
+def is_variable(node: Any) -> bool:
+    """Whether nnx keeps an array in it."""
+    return hasattr(node, "get_metadata")
+
+
+def plain(leaf: Any) -> Any:
+    """An array that may stand in a variable of nnx."""
+    # Those of Flax 0.12.0 lack get_value.
+    return leaf[...] if is_variable(leaf) else leaf
+
+
 def is_moved(update: Any) -> bool:
     """Whether gradients of it exist; integers have none."""
     return not is_absent(update) and _kind(update) is not None
@@ -222,13 +233,13 @@ def check_fits(added: Any, updates: Any) -> None:
         where = jax.tree_util.keystr(path)
         if is_absent(update):
             continue
-        arrays = jax.tree.leaves(part)  # An nnx.Variable holds one.
-        if len(arrays) != 1:
+        # nnx.Optimizer takes the gradients out of their variables.
+        part = plain(part)
+        if not jax.tree_util.all_leaves([part]):
             raise ValueError(
                 f"pullback must return an array for updates{where}, but it"
                 f" returned {shown(part)}; {FITTING}."
             )
-        (part,) = arrays
         if jnp.shape(part) != jnp.shape(update) or _kind(part) != _kind(update):
             raise ValueError(
                 "pullback must return arrays like the updates, but for"
