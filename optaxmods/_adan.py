@@ -77,7 +77,8 @@ def adan(
         ``None`` takes the parameter's. All moments are formed in float32 or
         wider, whatever they are kept in. In bfloat16 a mean with ``b1`` = 0.98
         no longer moves towards gradients that are within 10 to 20 % of it: take
-        ``jnp.float32`` where gradients hardly vary.
+        ``jnp.float32`` where gradients hardly vary, and in float16 where one
+        can be larger than 65504, which would be kept as infinity.
       nu_dtype: dtype of :math:`n`; ``None`` is float32, or the parameter's
         where that is wider. In bfloat16 :math:`n` stops within 20 to 40 %, and
         in float16 squares of more than 65504 overflow.
@@ -187,9 +188,10 @@ def adan_agr(
       proximal: proximal (``True``) or decoupled decay.
       restart: a period in steps or a predicate of the number of updates done.
       difference: what :math:`v` is the moment of. ``"regularized"``, the
-        default: :math:`\Psi(g_k) - \Psi(g_{k-1})`, both with the strength of
-        step :math:`k`, which is 0 for a constant gradient; the previous
-        gradient is summed once more in each step, with the new one on a mesh.
+        default: :math:`\Psi(g_k) - \Psi(g_{k-1})`, each with the strength of
+        its own step; the previous gradient is summed once more in each step,
+        with the new one on a mesh. (``optax.inject_hyperparams`` hands in the
+        strength of now alone, for both.)
         ``"printed"``: :math:`\Psi(g_k) - g_{k-1}` (Algorithm 1).
       mu_dtype: dtype of the first moments and of the previous gradient.
       nu_dtype: dtype of the second moment.

@@ -235,7 +235,13 @@ class GradientAdjuster:
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:
-            mean = jnp.sum(jnp.where(batch.share != 0, losses * batch.share, 0))
+            # The loss of an example of no weight is a number, or 0, whose only
+            # slope is the one in its weight.
+            idle = jax.lax.stop_gradient(
+                jnp.where(jnp.isfinite(losses), losses, 0)
+            )
+            counted = jnp.where(batch.share != 0, losses, idle)
+            mean = jnp.sum(counted * batch.share)
         mean = mean + adjustment.injected(adjusted.cotangent, z)
         mean = jax.lax.psum(mean, self.axis_name) if self.axis_name else mean
         taught = adjustment.injected(adjusted.theta_gradient, theta)

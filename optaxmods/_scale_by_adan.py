@@ -216,13 +216,19 @@ def adan_moments(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         now = strength_at(strength, state.count)
-        psi = now, max_alpha, reduction_axes, axis_name
+        psi = max_alpha, reduction_axes, axis_name
         if difference == "printed":
-            regularized, previous = regularize(updates, *psi), state.g
+            regularized, previous = regularize(updates, now, *psi), state.g
+        elif callable(strength):
+            # Each with the strength of its own step: v is then Adan's moment
+            # of one sequence of Psi(g), which never turns a step round.
+            before = strength_at(strength, jnp.maximum(state.count - 1, 0))
+            regularized = regularize(updates, now, *psi)
+            previous = regularize(state.g, before, *psi)
         else:
-            # With the strength of now for both: no change of it is taken for
-            # one of the gradient, and nothing but the raw gradient is kept.
-            regularized, previous = regularize_all((updates, state.g), *psi)
+            regularized, previous = regularize_all(
+                (updates, state.g), now, *psi
+            )
         check_floating(updates)
         # Moments may be kept narrow, but are formed in float32 or wider.
         is_plain = regularized is updates

@@ -80,30 +80,23 @@ def adan_agr(
 ):
     """Algorithm 1 in decay rates; plain Adan where ``strength`` is 0.
 
-    The difference as printed, or from Psi of the previous gradient with the
-    strength of this step; ``restart`` is a predicate of the number of updates
-    done.
+    The difference as printed, or from the previous step's Psi; ``restart`` is a
+    predicate of the number of updates done.
     """
     m, v, n = (np.zeros_like(theta) for _ in range(3))
-    previous, k = None, 0
-    thetas = []
+    previous = regularized_before = None
+    k, thetas = 0, []
     for done, g in enumerate(gradients):
         s = strength(done) if callable(strength) else strength
         lr = learning_rate(done) if callable(learning_rate) else learning_rate
         wd = weight_decay(done) if callable(weight_decay) else weight_decay
-
-        def damped(gradient, s=s):
-            return (
-                psi(gradient, s, max_alpha=max_alpha) if is_matrix else gradient
-            )
-
-        regularized = damped(g)
+        regularized = psi(g, s, max_alpha=max_alpha) if is_matrix else g
         k += 1
         d = raw_d = 0 * g
         if previous is not None:
             raw_d = g - previous
             d = regularized - (
-                previous if difference == "printed" else damped(previous)
+                previous if difference == "printed" else regularized_before
             )
         m = b1 * m + (1 - b1) * regularized
         v = b2 * v + (1 - b2) * d
@@ -116,7 +109,7 @@ def adan_agr(
             theta = (theta - lr * u) / (1 + lr * wd)
         else:
             theta = theta - lr * u - lr * wd * theta
-        previous = g
+        previous, regularized_before = g, regularized
         if restart is not None and restart(done + 1):
             m, v, n = (np.zeros_like(theta) for _ in range(3))
             previous, k = None, 0

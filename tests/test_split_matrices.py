@@ -206,9 +206,9 @@ def test_what_is_traced_before_vmap():
     want = jax.vmap(one)([jnp.asarray(stacks[0], jnp.float32)])
     for (ours,), (theirs,) in zip(got, want, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    # By jax.shard_map before JAX 0.11; docs/pods.rst says so.
+    # By jax.shard_map before JAX 0.11.2; docs/pods.rst says so.
     is_gathered = "all-gather" in {each.kind for each in moved}
-    assert is_gathered == (jax.__version_info__ < (0, 11))
+    assert is_gathered == (jax.__version_info__ < (0, 11, 2))
 
 
 def both_modes(function, gradients, directions):
@@ -252,6 +252,8 @@ def test_what_is_not_summed_over_the_mesh_yet():
         return psi(jnp.dot(left, right, out_sharding=unreduced))
 
     specs = [P("data", "model"), P("model", None)]
-    # The type of its error is JAX's own, and not public, from JAX 0.11 on.
-    with jax.set_mesh(mesh), pytest.raises(Exception, match="abs"):
+    # A type of JAX's own, and not public, in JAX 0.12.
+    with jax.set_mesh(mesh), pytest.raises(Exception, match="abs") as raised:
         jax.eval_shape(step, *put(draw(2), mesh, specs))
+    refusals = "NotImplementedError", "ShardingTypeError"
+    assert type(raised.value).__name__ in refusals
