@@ -29,7 +29,6 @@ VENV_MIN := .venv-min
 VENV_NEWEST := .venv-newest
 INSTALLED := $(VENV)/.installed
 INSTALLED_MIN := $(VENV_MIN)/.installed
-INSTALLED_NEWEST := $(VENV_NEWEST)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 # JAX spreads what one worker does over all cores; more workers than these
@@ -45,7 +44,8 @@ QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 QUICK_NEWEST := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-min test-newest lint format bench docs clean
+.PHONY: help demo test test-min test-newest install-newest lint format bench \
+	docs clean always
 
 help:
 	@echo "make demo      compare the methods on a small problem"
@@ -64,7 +64,8 @@ demo: $(INSTALLED)
 # $(call run_tests,PYTHON,QUICK): in two runs, as users compile and for speed.
 # pytest returns 5 where no test is chosen, as ARGS may do in one of the two.
 define run_tests
-@$(1) $(PYTEST) -m usual_compilation --junitxml=build/tests/usual.xml $(ARGS); \
+@rm -f build/tests/usual.xml build/tests/quick.xml; \
+	$(1) $(PYTEST) -m usual_compilation --junitxml=build/tests/usual.xml $(ARGS); \
 	usual=$$?; \
 	$(2) $(1) $(PYTEST) -m "not usual_compilation" \
 	--junitxml=build/tests/quick.xml $(ARGS) $(ARGS_QUICK); quick=$$?; \
@@ -82,7 +83,8 @@ test: $(INSTALLED)
 	$(call run_tests,$(VENV)/bin/python,$(QUICK))
 
 test-min: $(INSTALLED_MIN)
-	@$(VENV_MIN)/bin/python $(PYTEST) --junitxml=build/tests/min.xml $(ARGS); \
+	@rm -f build/tests/min.xml; \
+	$(VENV_MIN)/bin/python $(PYTEST) --junitxml=build/tests/min.xml $(ARGS); \
 	code=$$?; $(call record,$(VENV_MIN)/bin/python,build/tests/min.xml) \
 	exit $$code
 
@@ -91,15 +93,23 @@ is_new := -c "import sys; sys.exit(sys.version_info < (3, 12))" 2>/dev/null
 FOUND_NEWEST = $(or $(PYTHON_NEWEST),$(shell for python in $(PYTHON) \
 	python3.14 python3.13 python3.12; do \
 	$$python $(is_new) && echo $$python && break; done))
+# Of another Python or other constraints an environment is made anew.
+INSTALLED_NEWEST = $(VENV_NEWEST)/.installed-$(shell \
+	(cat $(CONSTRAINTS_NEWEST); $(FOUND_NEWEST) -VV) | cksum | cut -d " " -f 1)
 
 # Inside of the release that in-debian makes, this target finds its Python.
 test-newest:
 	$(if $(FOUND_NEWEST),\
-		@$(MAKE) --no-print-directory $(INSTALLED_NEWEST) PYTHON=$(FOUND_NEWEST),\
+		@$(MAKE) --no-print-directory install-newest,\
 		@.ci/in-debian $(DEBIAN) $(MAKE) --no-print-directory test-newest \
 			PYTHON=python3 VENV_NEWEST=.venv-$(DEBIAN))
 	$(if $(FOUND_NEWEST),\
 		$(call run_tests,$(VENV_NEWEST)/bin/python,$(QUICK_NEWEST)))
+
+install-newest:
+	@$(FOUND_NEWEST) $(is_new) || { echo "PYTHON_NEWEST must be Python 3.12 or" \
+		"newer, not $(FOUND_NEWEST)." >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(INSTALLED_NEWEST)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
@@ -143,7 +153,12 @@ $(INSTALLED_MIN): pyproject.toml constraints-min.txt
 	$(VENV_MIN)/bin/python $(PIP_INSTALL) -c constraints-min.txt -e '.[test]'
 	@touch $@
 
-$(INSTALLED_NEWEST): pyproject.toml $(CONSTRAINTS_NEWEST)
-	$(PYTHON) -m venv $(VENV_NEWEST)
+# What the index has today can be newer than what it had.
+$(VENV_NEWEST)/.installed-%: pyproject.toml $(CONSTRAINTS_NEWEST) \
+		$(if $(filter /dev/null,$(CONSTRAINTS_NEWEST)),always)
+	rm -rf $(VENV_NEWEST)
+	$(FOUND_NEWEST) -m venv $(VENV_NEWEST)
 	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) -e '.[test]'
 	@touch $@
+
+always:
