@@ -190,8 +190,7 @@ def adan_agr(
       difference: what :math:`v` is the moment of. ``"regularized"``, the
         default: :math:`\Psi(g_k) - \Psi(g_{k-1})`, each with the strength of
         its own step; the previous gradient is summed once more in each step,
-        with the new one on a mesh. (``optax.inject_hyperparams`` hands in the
-        strength of now alone, for both.)
+        with the new one on a mesh.
         ``"printed"``: :math:`\Psi(g_k) - g_{k-1}` (Algorithm 1).
       mu_dtype: dtype of the first moments and of the previous gradient.
       nu_dtype: dtype of the second moment.

@@ -1,7 +1,7 @@
 """Adaptive gradient regularization (AGR), as a transformation of its own."""
 
 import numbers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -186,25 +186,17 @@ def agr_coefficients(
 
 
 def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
-    """Returns a checked strength; the value of an array is not checked."""
-    check_number(
-        "strength",
-        strength,
-        lambda number: 0 <= number <= 1,
-        "in [0, 1]",
-        or_schedule=True,
-    )
-    return float(strength) if isinstance(strength, numbers.Real) else strength
+    return _checked_share("strength", strength, or_schedule=True)
 
 
-def check_max_alpha(max_alpha: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-    """Returns a checked bound; the value of an array is not checked."""
-    check_number(
-        "max_alpha", max_alpha, lambda number: 0 <= number <= 1, "in [0, 1]"
-    )
-    return (
-        float(max_alpha) if isinstance(max_alpha, numbers.Real) else max_alpha
-    )
+def check_max_alpha(max_alpha: jax.typing.ArrayLike) -> Any:
+    return _checked_share("max_alpha", max_alpha)
+
+
+def _checked_share(name: str, share: Any, **options: Any) -> Any:
+    """Returns a number as a float; the value of an array is not checked."""
+    check_number(name, share, lambda x: 0 <= x <= 1, "in [0, 1]", **options)
+    return float(share) if isinstance(share, numbers.Real) else share
 
 
 def strength_at(

@@ -114,6 +114,13 @@ def check_floating(tree: Any) -> None:
             )
 
 
+def check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
+    # An array of words is compared word by word, and neither in nor out.
+    if not (value is None or isinstance(value, str)) or value not in known:
+        words = ", ".join(map(repr, known)) + (other and f" or {other}")
+        raise ValueError(f"{name} must be one of {words}, got {shown(value)}.")
+
+
 def check_flag(name: str, value: Any) -> None:
     # A string such as "False" would be true.
     if not is_boolean(value):

@@ -22,6 +22,7 @@ from optaxmods._checks import (
     check_bound,
     check_number,
     check_size,
+    check_word,
 )
 from optaxmods._gal_adjustment import Theta
 from optaxmods._gal_losses import LossFn, losses_by_gradient
@@ -148,12 +149,7 @@ class GradientAdjuster:
             ("convention", CONVENTIONS),
             ("remainder", REMAINDERS),
         ):
-            if getattr(self, name) not in known:
-                words = ", ".join(map(repr, known))
-                raise ValueError(
-                    f"{name} must be one of {words}, got"
-                    f" {getattr(self, name)!r}."
-                )
+            check_word(name, getattr(self, name), known)
         networks.check(self.network, self.activation)
         check_size("eps", self.eps, schedule_hint=SCHEDULE_HINT)
         checks.check_step(self.tentative_step)

@@ -19,6 +19,7 @@ from optaxmods._checks import (
     check_flag,
     check_number,
     check_size,
+    check_word,
     number_of,
     shown,
 )
@@ -97,22 +98,16 @@ def checked(rule: Rule) -> Rule:
         "decay_factor", rule.decay_factor, lambda x: 0 < x <= 1, "in (0, 1]"
     )
     check_size("gamma_min", rule.gamma_min)
-    _check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
-    _check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
+    check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
+    check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
     if isinstance(rule.lower_bound, str) or rule.lower_bound is None:
-        _check_word("lower_bound", rule.lower_bound, LOWER_BOUNDS, "a number")
+        check_word("lower_bound", rule.lower_bound, LOWER_BOUNDS, "a number")
     else:
         check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
     check_flag("push_zero_gradients", rule.push_zero_gradients)
     check_size("gradient_floor", rule.gradient_floor)
     check_axis_names(rule.axis_name)
     return rule._replace(status_every=int(every))
-
-
-def _check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
-    if not (value is None or isinstance(value, str)) or value not in known:
-        words = ", ".join(map(repr, known)) + (other and f" or {other}")
-        raise ValueError(f"{name} must be one of {words}, got {shown(value)}.")
 
 
 def initial(rule: Rule) -> LgaState:

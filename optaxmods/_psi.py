@@ -6,6 +6,7 @@ Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._agr`,
 
 from collections.abc import Iterator, Sequence
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,29 +34,34 @@ def regularize(
 ) -> optax.Updates:
     """Psi of every weight matrix, in float32 or wider; other leaves as is."""
     (regularized,) = regularize_all(
-        (updates,), strength, max_alpha, reduction_axes, axis_name
+        (updates,), (strength,), max_alpha, reduction_axes, axis_name
     )
     return regularized
 
 
 def regularize_all(
     trees: Sequence[optax.Updates],
-    strength: jax.typing.ArrayLike,
+    strengths: Sequence[jax.typing.ArrayLike],
     max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> Sequence[optax.Updates]:
-    """Psi of gradients that are alike, their sums joined; axes by the first."""
+    """Psi of gradients that are alike, their sums joined; axes by the first.
+
+    Each tree has a strength of its own.
+    """
     first = trees[0]
     groups = matrix_groups(first, reduction_axes, axis_name, at_update=True)
-    if isinstance(strength, float) and strength == 0:
+    if all(isinstance(s, float) and s == 0 for s in strengths):
         return trees
     treedef = jax.tree.structure(first)
-    leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
-    given = _unless_1(strength), _unless_1(max_alpha)
-    psis = dict(_by_parts(_psi, leaves, groups * len(trees), *given))
-    every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
     size = treedef.num_leaves
+    leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
+    factors = [_unless_1(s) for s in strengths for _ in range(size)]
+    psis = dict(
+        _by_parts(_psi, leaves, groups * len(trees), max_alpha, factors)
+    )
+    every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
     return [
         treedef.unflatten(every[index * size : (index + 1) * size])
         for index in range(len(trees))
@@ -70,7 +76,7 @@ def coefficients(
     """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
     groups = matrix_groups(updates, reduction_axes)
     leaves, treedef = jax.tree.flatten(updates)
-    alphas = dict(_by_parts(_alpha, leaves, groups, _unless_1(max_alpha)))
+    alphas = dict(_by_parts(_alpha, leaves, groups, max_alpha))
     return treedef.unflatten(
         alphas[index]
         if index in alphas
@@ -87,12 +93,26 @@ def _unless_1(
 
 
 def _by_parts(
-    function, leaves: Arrays, groups: Sequence[MatrixGroup], *given
+    function,
+    leaves: Arrays,
+    groups: Sequence[MatrixGroup],
+    max_alpha: jax.typing.ArrayLike,
+    *of_each: Sequence[Any],
 ) -> Iterator[tuple[int, jax.Array]]:
     """Each regularized leaf's index and what ``function`` makes of it."""
     for part in parts(leaves, groups):
-        gradients = tuple(leaves[index] for index in part.indices)
-        results = _of_part(function, part.groups, part.mesh, gradients, *given)
+        gradients, *own = (
+            tuple(values[index] for index in part.indices)
+            for values in (leaves, *of_each)
+        )
+        results = _of_part(
+            function,
+            part.groups,
+            part.mesh,
+            gradients,
+            _unless_1(max_alpha),
+            *own,
+        )
         yield from zip(part.indices, results, strict=True)
 
 
@@ -107,15 +127,15 @@ def _of_part(function, groups: Groups, mesh, *arguments):
 
 def _psi(
     gradients: Arrays,
-    strength: jax.typing.ArrayLike | None,
     max_alpha: jax.typing.ArrayLike | None,
+    strengths: Sequence[jax.typing.ArrayLike | None],
     *,
     groups: Groups,
 ) -> list[jax.Array]:
     """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is 1."""
     psis = []
-    for gradient, four_alpha in zip(
-        gradients, _four_alpha(gradients, groups), strict=True
+    for gradient, strength, four_alpha in zip(
+        gradients, strengths, _four_alpha(gradients, groups), strict=True
     ):
         damping = _capped(four_alpha, max_alpha)
         if strength is not None:

@@ -15,11 +15,12 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_floating, check_moments, shown
+from optaxmods._checks import check_floating, check_moments, check_word
 from optaxmods._dtypes import (
     checked_dtype,
     returned_as_came,
     returning_as_came,
+    wide_dtype,
     widened,
 )
 from optaxmods._moments import (
@@ -46,6 +47,9 @@ class ScaleByAdanState(NamedTuple):
     v: optax.Updates  # moment of their differences.
     n: optax.Updates  # second moment.
     g: optax.Updates  # the previous raw gradient.
+    # shape=(), float32 or wider; AGR's strength when g came, where it is an
+    # array, as optax.inject_hyperparams makes it; otherwise None.
+    agr_strength: Any = None
 
 
 def scale_by_adan(
@@ -197,9 +201,14 @@ def adan_moments(
     nu_dtype = checked_dtype("nu_dtype", nu_dtype)
     strength = check_strength(strength)
     max_alpha = check_max_alpha(max_alpha)
-    _check_difference(difference)
+    check_word("difference", difference, DIFFERENCES)
     check_restart(restart)
     check_axes(reduction_axes, axis_name)
+
+    # Numbers and schedules say themselves what the last strength was.
+    kept_as = None
+    if not callable(strength) and not isinstance(strength, float):
+        kept_as = wide_dtype(strength)
 
     def init_fn(params: optax.Params) -> ScaleByAdanState:
         matrix_groups(params, reduction_axes, axis_name)
@@ -211,6 +220,7 @@ def adan_moments(
             v=zero_moments(params, mu_dtype),
             n=zero_second_moments(params, nu_dtype),
             g=zero_moments(params, mu_dtype),
+            agr_strength=None if kept_as is None else jnp.zeros([], kept_as),
         )
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -219,15 +229,12 @@ def adan_moments(
         psi = max_alpha, reduction_axes, axis_name
         if difference == "printed":
             regularized, previous = regularize(updates, now, *psi), state.g
-        elif callable(strength):
+        else:
             # Each with the strength of its own step: v is then Adan's moment
             # of one sequence of Psi(g), which never turns a step round.
-            before = strength_at(strength, jnp.maximum(state.count - 1, 0))
-            regularized = regularize(updates, now, *psi)
-            previous = regularize(state.g, before, *psi)
-        else:
+            before = _strength_before(strength, now, state)
             regularized, previous = regularize_all(
-                (updates, state.g), now, *psi
+                (updates, state.g), (now, before), *psi
             )
         check_floating(updates)
         # Moments may be kept narrow, but are formed in float32 or wider.
@@ -268,6 +275,10 @@ def adan_moments(
             n=optax.tree.cast_like(n, state.n),
             g=returned_as_came(updates, state.g),
         )
+        if state.agr_strength is not None:
+            new_state = new_state._replace(
+                agr_strength=jnp.asarray(now, state.agr_strength.dtype)
+            )
         if restart is not None:
             new_state = _restarted(new_state, is_due(restart, count))
         return scaled, new_state
@@ -275,12 +286,15 @@ def adan_moments(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _check_difference(difference: Any) -> None:
-    if not isinstance(difference, str) or difference not in DIFFERENCES:
-        raise ValueError(
-            f"difference must be {' or '.join(map(repr, DIFFERENCES))}, got"
-            f" {shown(difference)}."
-        )
+def _strength_before(
+    strength: optax.ScalarOrSchedule,
+    now: jax.typing.ArrayLike,
+    state: ScaleByAdanState,
+) -> jax.typing.ArrayLike:
+    """The strength of the step before, in the first step any number."""
+    if callable(strength):
+        return strength_at(strength, jnp.maximum(state.count - 1, 0))
+    return now if state.agr_strength is None else state.agr_strength
 
 
 def _difference(

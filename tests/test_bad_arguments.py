@@ -91,7 +91,7 @@ def test_a_largest_coefficient(factory, max_alpha, message):
 @pytest.mark.parametrize("factory", ["scale_by_agr_adan", "adan_agr"])
 @pytest.mark.parametrize("value", ["raw", "", None, True, 1.0, jnp.ones(2)])
 def test_a_difference(factory, value):
-    message = "difference must be 'regularized' or 'printed', got"
+    message = "difference must be one of 'regularized', 'printed', got"
     with pytest.raises(ValueError, match=message):
         BY_MOMENTS[factory](difference=value)
 

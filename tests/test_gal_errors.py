@@ -40,6 +40,8 @@ def apply(theta, z):
         ({"magnitude": -0.1}, r"magnitude must be in \[0, 1\]"),
         ({"magnitude": 1.5}, r"magnitude must be in \[0, 1\]"),
         ({"accept": ">="}, "accept must be one of '<=', '<', 'always'"),
+        ({"accept": np.array(["<=", "<"])}, "accept must be one of"),
+        ({"remainder": None}, "remainder must be one of"),
         ({"convention": "code"}, "convention must be one of 'paper'"),
         ({"remainder": "cubic"}, "remainder must be one of 'auto'"),
         ({"network": "MLP"}, "network must be a flax.linen module or a pair"),

@@ -146,7 +146,8 @@ def test_an_axis_of_one_device_costs_nothing(shape, reductions, is_named):
 @pytest.mark.parametrize(
     "is_named", [pytest.param(False, marks=joined_by_type), True]
 )
-def test_the_previous_gradient_joins_the_new_one(is_named):
+@pytest.mark.parametrize("strength", [1.0, lambda step: 1 / (1 + step)])
+def test_the_previous_gradient_joins_the_new_one(is_named, strength):
     # Both of Adan's gradients are summed in the reductions of one.
     specs = list(SPECS[:3])
     names = list(NAMES[:3]) if is_named else None
@@ -154,7 +155,9 @@ def test_the_previous_gradient_joins_the_new_one(is_named):
     mesh = make_mesh(axis_type, axis_type)
 
     def step(gradients, previous, difference="regularized", names=None):
-        tx = optaxmods.scale_by_agr_adan(difference=difference, axis_name=names)
+        tx = optaxmods.scale_by_agr_adan(
+            difference=difference, strength=strength, axis_name=names
+        )
         state = tx.init(gradients)
         state = state._replace(
             since_restart=state.since_restart + 1, g=previous

@@ -53,28 +53,15 @@ def test_a_run_is_a_row(table, tmp_path):
 
 
 def test_a_run_takes_the_place_of_its_last_and_others_stay(table, tmp_path):
-    others = [
-        [
-            python,
-            version,
-            "0.12.8",
-            "0.2.8",
-            "0.12.8",
-            "2.4.6",
-            "7",
-            "0",
-            "0",
-            "",
-        ]
-        for python, version in [("3.9", "0.9.2"), ("3.100", "0.100.0")]
-    ]
+    found = ["0.12.8", "0.2.8", "0.12.8", "2.4.6", "7", "0", "0", ""]
+    others = [["3.9", "0.9.2", *found], ["3.100", "0.100.0", *found]]
     with table.open("w", newline="") as lines:
         csv.writer(lines).writerows([["header"], *reversed(others)])
     for errors in (1, 0):
         report = write(tmp_path, "usual.xml", errors=errors, more="")
         record_versions.main([report])
     header, first, mine, last = rows_of(table)
-    assert (first, last) == tuple(others)
+    assert [first, last] == others
     assert header[0] == "Python"
     assert mine[-4:] == ["6", "1", "2", "test_b"]
 
