@@ -222,7 +222,8 @@ def adamw_agr(
       b2: decay rate of the second moment; 0.999 (Algorithm 2).
       eps: :math:`\varepsilon`, outside the square root; 1e-8 (Algorithm 2).
       eps_root: added inside the square root.
-      mu_dtype: dtype of the first moment; ``None`` takes the parameter's.
+      mu_dtype: dtype of the first moment; ``None`` takes the parameter's, which
+        complex ones keep beside a real dtype.
       weight_decay: :math:`\lambda`, a number or a schedule; 1e-4 (optax).
       mask: which parameters decay: a tree of booleans, or a callable of the
         parameters that returns one, as in :func:`optax.adamw`.

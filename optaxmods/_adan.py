@@ -74,11 +74,12 @@ def adan(
         dropped and bias correction starts again (the paper's restart
         condition); the counts that schedules read run on.
       mu_dtype: dtype of :math:`m`, :math:`v` and the previous gradient;
-        ``None`` takes the parameter's. All moments are formed in float32 or
-        wider, whatever they are kept in. In bfloat16 a mean with ``b1`` = 0.98
-        no longer moves towards gradients that are within 10 to 20 % of it: take
-        ``jnp.float32`` where gradients hardly vary, and in float16 where one
-        can be larger than 65504, which would be kept as infinity.
+        ``None`` takes the parameter's, which complex ones keep beside a real
+        dtype. All moments are formed in float32 or wider, whatever they are
+        kept in. In bfloat16 a mean with ``b1`` = 0.98 no longer moves towards
+        gradients that are within 10 to 20 % of it: take ``jnp.float32`` where
+        gradients hardly vary, and in float16 where one can be larger than
+        65504, which would be kept as infinity.
       nu_dtype: dtype of :math:`n`; ``None`` is float32, or the parameter's
         where that is wider. In bfloat16 :math:`n` stops within 20 to 40 %, and
         in float16 squares of more than 65504 overflow.

@@ -12,6 +12,10 @@ import jax
 import jax.numpy as jnp
 
 INJECTED = "a schedule of it goes through optax.inject_hyperparams"
+REAL = (
+    "optax.inject_hyperparams makes numbers complex beside complex parameters"
+    " unless it has hyperparam_dtype=jnp.float32"
+)
 
 
 def shown(value: Any) -> str:
@@ -70,7 +74,11 @@ def check_number(
     if is_array(value) or (or_schedule and callable(value)):
         return
     kind = "a number or a schedule" if or_schedule else "a number"
-    fix = f"; {schedule_hint}" if callable(value) else ""
+    fix = ""
+    if callable(value):
+        fix = f"; {schedule_hint}"
+    elif is_scalar(value):
+        fix = f"; {REAL}"
     raise ValueError(f"{name} must be {kind}, got {shown(value)}{fix}.")
 
 

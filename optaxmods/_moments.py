@@ -17,9 +17,18 @@ def zero_moments(
 ) -> optax.Updates:
     """Zeros that are split over a mesh as the parameters are.
 
-    ``None`` takes each parameter's dtype.
+    ``None`` takes each parameter's dtype, and a complex parameter keeps it: in
+    a real dtype its moment would lose the imaginary part.
     """
-    return _zeros(params, jnp.result_type if dtype is None else lambda _: dtype)
+    if dtype is None:
+        return _zeros(params, jnp.result_type)
+    is_real = not jnp.issubdtype(dtype, jnp.complexfloating)
+
+    def dtype_of(param: Any) -> Any:
+        is_lost = is_real and jnp.iscomplexobj(param)
+        return jnp.result_type(param) if is_lost else dtype
+
+    return _zeros(params, dtype_of)
 
 
 def zero_second_moments(

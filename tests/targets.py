@@ -21,16 +21,25 @@ class Target(NamedTuple):
     loss: Callable[[Any, jax.Array], jax.Array]  # Of parameters and step.
 
 
-def squares(start, minimum):
-    start, minimum = (np.array(x, np.float32) for x in (start, minimum))
+def size_squared(number):
+    return jnp.real(number) ** 2 + jnp.imag(number) ** 2
+
+
+def squares(start, minimum, dtype=np.float32):
+    start, minimum = (np.array(x, dtype) for x in (start, minimum))
     return Target(
-        start, minimum, lambda params, step: jnp.sum((params - minimum) ** 2)
+        start,
+        minimum,
+        lambda params, step: jnp.sum(size_squared(params - minimum)),
     )
 
 
-def rosenbrock(params, step):
-    x, y = params[0]
-    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+def rosenbrock(a, dtype=np.float32):
+    def loss(params, step):
+        x, y = params[0]
+        return size_squared(a - x) + 100 * size_squared(y - x**2)
+
+    return Target(np.zeros((1, 2), dtype), np.array([[a, a**2]], dtype), loss)
 
 
 WEIGHTS = np.array([[1.0], [-2.0], [0.5], [3.0]], np.float32)
@@ -46,10 +55,16 @@ def one_hot(params, step):
 TARGETS = {
     "parabola": squares([[-1, 10, 1]], [[1, -1, 1]]),
     "2x2": squares(np.zeros((2, 2)), [[3, -2], [1, 4]]),
-    "rosenbrock": Target(
-        np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32), rosenbrock
-    ),
+    "rosenbrock": rosenbrock(1),
     "one-hot": Target(np.zeros((4, 1), np.float32), WEIGHTS, one_hot),
+}
+
+# As optax has them, too.
+COMPLEX_TARGETS = {
+    "parabola": squares(
+        [[-1, 10, 1]], [[1 + 1j, -1 - 1j, 1 + 1j]], np.complex64
+    ),
+    "rosenbrock": rosenbrock(1 + 1j, np.complex64),
 }
 
 

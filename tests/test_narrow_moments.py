@@ -304,3 +304,20 @@ def test_half_of_a_mixed_tree_is_as_in_float32(factory):
     want, _ = tx.update(alone, tx.init(alone), alone)
     np.testing.assert_array_equal(got["head"], want["head"])
     chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(wide))
+
+
+@pytest.mark.parametrize(
+    "factory", [optaxmods.scale_by_agr_adam, optaxmods.scale_by_agr_adan]
+)
+def test_a_complex_parameter_keeps_its_imaginary_part(factory):
+    # optax's first moment loses it, with no more than a DeprecationWarning.
+    generator = np.random.default_rng(8)
+    drawn = generator.standard_normal((2, 3, 2, 4))
+    gradients = jnp.asarray(drawn[0] + 1j * drawn[1], jnp.complex64)
+    params = jnp.zeros((2, 4), jnp.complex64)
+    narrow, wide = factory(mu_dtype="bfloat16"), factory()
+    state, want_state = narrow.init(params), wide.init(params)
+    for gradient in gradients:
+        got, state = narrow.update(gradient, state)
+        want, want_state = wide.update(gradient, want_state)
+        chex.assert_trees_all_equal(got, want)

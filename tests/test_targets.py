@@ -4,10 +4,11 @@ Nothing is left out: what stalls or runs away by its own rule is asserted to.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from targets import STEPS, TARGETS, descend, squares
+from targets import COMPLEX_TARGETS, STEPS, TARGETS, descend, squares
 from transformations import taught
 
 import optaxmods
@@ -126,6 +127,32 @@ def test_with_half_the_largest_coefficient(name, target):
         assert distances[-1] < distances[0]
     else:
         assert arrives(distances)
+
+
+def arriving(name):
+    if name in WITHOUT:
+        return WITHOUT[name]()
+    return WITH_AGR[name](max_alpha=0.5)
+
+
+@pytest.mark.parametrize("target", COMPLEX_TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in WITHOUT | WITH_AGR
+        # The printed rule swings, as it does on real targets.
+        if name not in SWINGS_AT_HALF and not name.startswith("gal")
+    ],
+)
+def test_complex_parameters(name, target):
+    """With conjugated gradients, as optax has them."""
+    conjugated = optax.stateless(
+        lambda gradients, _: jax.tree.map(jnp.conj, gradients)
+    )
+    tx = optax.chain(conjugated, arriving(name))
+    _, distances = descend(tx, COMPLEX_TARGETS[target])
+    assert arrives(distances)
 
 
 def largest_alpha(params, name):

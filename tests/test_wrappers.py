@@ -203,6 +203,34 @@ def test_inject_hyperparams_of_complex_parameters():
     chex.assert_trees_all_close(got, want, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "factory"),
+    [
+        ("strength", optaxmods.agr),
+        ("strength", optaxmods.adan_agr),
+        ("gamma", optaxmods.lga),
+    ],
+)
+def test_an_injected_number_that_has_to_be_real(name, factory):
+    params = {"w": jnp.full((2, 3), 1 + 2j, jnp.complex64)}
+    static = {optaxmods.lga: {"status_every": 2}}.get(factory, {})
+    given = {name: 0.5} | static
+    if factory is optaxmods.adan_agr:
+        given["learning_rate"] = 0.1
+    inject = functools.partial(
+        optax.inject_hyperparams, factory, static_args=tuple(static)
+    )
+    sentence = f"{name} must be .* hyperparam_dtype=jnp.float32"
+    with pytest.raises(ValueError, match=sentence):
+        inject()(**given).init(params)
+    # And so it runs.
+    injected = inject(hyperparam_dtype=jnp.float32)(**given)
+    got, _ = injected.update(params, injected.init(params), params, value=2.0)
+    plain = optax.with_extra_args_support(factory(**given))
+    want, _ = plain.update(params, plain.init(params), params, value=2.0)
+    chex.assert_trees_all_close(got, want, rtol=1e-6)
+
+
 @pytest.mark.parametrize("difference", ["regularized", "printed"])
 def test_inject_hyperparams_with_schedules(difference):
     schedules = {"learning_rate": decreasing_rate, "strength": decreasing_rate}
