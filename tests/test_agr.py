@@ -131,6 +131,31 @@ def test_lone_entry_becomes_exactly_zero(dtype):
     assert np.all(np.asarray(psi, np.float64) == 0)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_lone_entry_becomes_exactly_zero_by_a_schedule(jit):
+    # Of every eighth of these |g| (1 / |g|) is the number below 1. A traced
+    # strength of 1 stands between it and the difference, which is not fused.
+    lone = np.zeros((400, 1, 2), np.float32)
+    lone[:, 0, 0] = np.arange(1, 401)
+    tx = optaxmods.agr(
+        lambda count: jnp.where(count < 9, 1.0, 0.5), reduction_axes=(1, 2)
+    )
+    update = jax.jit(tx.update) if jit else tx.update
+    psi, _ = update(jnp.asarray(lone), tx.init(lone))
+    np.testing.assert_array_equal(psi, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_smallest_normal_number_alone(dtype):
+    # 4 / tiny is infinite, and 0 times that no number.
+    tiny = float(np.finfo(dtype).tiny)
+    with enable_x64(dtype == "float64"):
+        gradient = jnp.asarray([[tiny, 0.0]], dtype)
+        np.testing.assert_array_equal(apply(gradient), [[tiny, 0.0]])
+        alpha = optaxmods.agr_coefficients(gradient)
+    np.testing.assert_allclose(alpha, 0, atol=1e-6)
+
+
 def test_all_zero_matrix_stays_zero():
     psi = apply({"w": jnp.zeros((3, 3)), "v": jnp.ones((2, 2))})
     np.testing.assert_array_equal(psi["w"], 0.0)

@@ -184,6 +184,14 @@ def test_a_parameter_named_value_is_no_box():
     np.testing.assert_allclose(psi.query, 0.875, rtol=1e-6)
     np.testing.assert_array_equal(psi.key, 1.0)
     np.testing.assert_allclose(psi.value, 0.5, rtol=1e-6)
+    # The same names as a dictionary's, which has no boxes, either way round.
+    entries = {"query": (0, 1), "key": (), "value": (0,)}
+    of_attributes = apply(updates, entries)
+    of_names = apply(updates._asdict(), Attention(**entries))
+    for got, want in zip(psi, of_attributes, strict=True):
+        np.testing.assert_array_equal(got, want)
+    for name, want in psi._asdict().items():
+        np.testing.assert_array_equal(of_names[name], want)
     with pytest.raises(ValueError, match=r"leaf value in .* reduction_axes"):
         apply(updates, {"query": (), "key": ()})
     layered = {

@@ -1,0 +1,766 @@
+"""Wrong formulas, one at a time, and the tests that have to see each.
+
+    .venv/bin/python tests/mutants.py [NAME ...]
+
+Each is made in a copy of the repository; the tests named beside it run until
+one fails. Prints "killed" or "survived", and exits 1 where one survived that is
+not marked as equal. NAME is a part of a mutant's name; without one, all are
+tried, which takes about half an hour. That each still fits the source is a
+test of the suite.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str  # In optaxmods.
+    old: str  # Stands there once.
+    new: str
+    tests: str  # Modules, without "test_".
+    # Why no test can see it, where its numbers are the same.
+    equal: str | None = None
+
+
+AGR = "agr largest_coefficient derivatives precision axes"
+ADAM = "adamw_agr narrow_moments"
+ADAN = "adan adan_difference narrow_moments wrappers"
+LGA = "lga_status lga lga_limits lga_floor"
+GAL = "gal gal_numbers gal_weights gal_limits gal_routes"
+
+MUTANTS = [
+    # Eq. 1 and 2 of AGR.
+    Mutant(
+        "strength is left out",
+        "_psi.py",
+        "if strength is not None:",
+        "if False:",
+        AGR,
+    ),
+    Mutant(
+        "coefficients are at least the largest one",
+        "_psi.py",
+        "return jnp.minimum(four_alpha, 4 * limit)",
+        "return jnp.maximum(four_alpha, 4 * limit)",
+        AGR,
+    ),
+    Mutant(
+        "largest coefficient is a quarter",
+        "_psi.py",
+        "return jnp.minimum(four_alpha, 4 * limit)",
+        "return jnp.minimum(four_alpha, limit)",
+        AGR,
+    ),
+    Mutant(
+        "a lone entry's rest is kept",
+        "_psi.py",
+        "kept <= rounding",
+        "kept < rounding",
+        AGR,
+    ),
+    Mutant(
+        "a lone entry may change its sign",
+        "_psi.py",
+        "kept = jax.lax.select(kept <= rounding, jnp.zeros_like(kept), kept)",
+        "pass",
+        AGR,
+    ),
+    Mutant(
+        "smallest sum is tiny",
+        "_psi.py",
+        "smallest = 2 * float(",
+        "smallest = float(",
+        AGR,
+    ),
+    Mutant(
+        "a sum of 0 is divided by",
+        "_psi.py",
+        "4 / jnp.where(total < smallest, jnp.ones_like(total), total)",
+        "4 / total",
+        AGR,
+    ),
+    Mutant(
+        "a complex entry's size may overflow",
+        "_psi.py",
+        "magnitude = jnp.minimum(magnitude, jnp.finfo(magnitude.dtype).max)",
+        "pass",
+        AGR,
+    ),
+    Mutant(
+        "|x| has a slope at 0",
+        "_psi.py",
+        "return jnp.sign(entries) * entries",
+        "return jnp.abs(entries)",
+        AGR,
+    ),
+    Mutant(
+        "slope of alpha without its second term",
+        "_psi.py",
+        "share - four_alpha * (total / 4)",
+        "share",
+        AGR,
+    ),
+    Mutant(
+        "slope of alpha with four times its second term",
+        "_psi.py",
+        "four_alpha * (total / 4)",
+        "four_alpha * total",
+        AGR,
+    ),
+    Mutant(
+        "one strength of 0 switches all off",
+        "_psi.py",
+        "if all(isinstance(s, float)",
+        "if any(isinstance(s, float)",
+        "adan_difference " + ADAN,
+        equal=(
+            "strengths of one call are all numbers, and then equal, or none is"
+        ),
+    ),
+    Mutant(
+        "strengths of two trees are mixed up",
+        "_psi.py",
+        "[_unless_1(s) for s in strengths for _ in range(size)]",
+        "[_unless_1(s) for _ in range(size) for s in strengths]",
+        "adan_difference " + ADAN,
+    ),
+    Mutant(
+        "a bound of 1 stays in the program",
+        "_psi.py",
+        "isinstance(number, float) and number == 1",
+        "False",
+        "agr compiled largest_coefficient",
+        equal="min(alpha, 1) and 1 alpha are alpha; the program is longer",
+    ),
+    Mutant(
+        "groups of one entry",
+        "_axes.py",
+        "several = math.prod(shape) * shards > 1",
+        "several = math.prod(shape) * shards > 0",
+        "axes agr",
+    ),
+    Mutant(
+        "vectors are matrices",
+        "_axes.py",
+        'matrix = entry == "all" or len(shape) >= 2',
+        'matrix = entry == "all" or len(shape) >= 1',
+        "axes agr",
+    ),
+    Mutant(
+        "one tuple for all takes vectors, too",
+        "_axes.py",
+        "if rule.by_path is None and len(shape) < 2:",
+        "if rule.by_path is None and len(shape) < 1:",
+        "axes stacked_layers",
+    ),
+    Mutant(
+        "no lookup by full path",
+        "_axes.py",
+        "if names in self.by_path:",
+        "if False:",
+        "axes nnx stacked_layers",
+    ),
+    Mutant(
+        "no lookup by bare path",
+        "_axes.py",
+        "if bare in self.by_bare_path:",
+        "if False:",
+        "axes nnx stacked_layers flax",
+    ),
+    Mutant(
+        "replicated leaves are summed once a device",
+        "_axes.py",
+        "return tuple(name for name in names if _may_split(leaf, name))",
+        "return tuple(names)",
+        "sharding gal_transforms",
+    ),
+    # Algorithm 2, AdamW with AGR.
+    Mutant(
+        "the first moment sees the raw gradient",
+        "_adamw_agr.py",
+        "update_moment(regularized, widened(state.mu), b1, 1)",
+        "update_moment(updates, widened(state.mu), b1, 1)",
+        ADAM,
+    ),
+    Mutant(
+        "the second moment sees Psi",
+        "_adamw_agr.py",
+        "            updates, widened(state.nu), b2, 2",
+        "            regularized, widened(state.nu), b2, 2",
+        ADAM,
+    ),
+    Mutant(
+        "Nesterov's gradient is not corrected for bias",
+        "_adamw_agr.py",
+        "optax.tree.bias_correction(regularized, b1, count)",
+        "regularized",
+        ADAM,
+    ),
+    Mutant(
+        "Nesterov's moment is corrected a step too early",
+        "_adamw_agr.py",
+        "bias_correction(mu, b1, optax.safe_increment(count))",
+        "bias_correction(mu, b1, count)",
+        ADAM,
+    ),
+    Mutant(
+        "Nesterov's gradient is the raw one",
+        "_adamw_agr.py",
+        "optax.tree.bias_correction(regularized, b1, count)",
+        "optax.tree.bias_correction(updates, b1, count)",
+        ADAM,
+    ),
+    Mutant(
+        "eps stands inside the root",
+        "_adamw_agr.py",
+        "lambda m, v: m / (jnp.sqrt(v + eps_root) + eps)",
+        "lambda m, v: m / jnp.sqrt(v + eps_root + eps)",
+        ADAM,
+    ),
+    Mutant(
+        "Adam's moments are formed in their own dtype",
+        "_adamw_agr.py",
+        "updates, regularized = widened(updates), widened(regularized)",
+        "regularized = regularized",
+        ADAM,
+    ),
+    # Algorithm 1, Adan with and without AGR.
+    Mutant(
+        "the regularized difference takes the raw gradient",
+        "_scale_by_adan.py",
+        'if difference == "printed":',
+        "if True:",
+        ADAN,
+    ),
+    Mutant(
+        "the second moment's difference is the first one's",
+        "_scale_by_adan.py",
+        "raw_d = _difference(updates, state.g, first)",
+        "raw_d = d",
+        ADAN,
+    ),
+    Mutant(
+        "a restart keeps the previous gradient",
+        "_scale_by_adan.py",
+        "first = state.since_restart == 0",
+        "first = state.count == 0",
+        ADAN,
+    ),
+    Mutant(
+        "the difference is weighted as optax does",
+        "_scale_by_adan.py",
+        "            b2,\n            optax.tree.bias_correction(v,",
+        "            1 - b2,\n            optax.tree.bias_correction(v,",
+        ADAN,
+    ),
+    Mutant(
+        "the extrapolated gradient is the gradient",
+        "_scale_by_adan.py",
+        "extrapolated = optax.tree.add_scale(updates, b2, raw_d)",
+        "extrapolated = updates",
+        ADAN,
+    ),
+    Mutant(
+        "the second moment is corrected by all updates",
+        "_scale_by_adan.py",
+        "optax.tree.bias_correction(n, b3, since_restart)",
+        "optax.tree.bias_correction(n, b3, count)",
+        ADAN,
+    ),
+    Mutant(
+        "the previous strength is that of now",
+        "_scale_by_adan.py",
+        "jnp.maximum(state.count - 1, 0)",
+        "state.count",
+        ADAN,
+    ),
+    Mutant(
+        "an injected strength is not kept",
+        "_scale_by_adan.py",
+        "agr_strength=jnp.asarray(now, state.agr_strength.dtype)",
+        "agr_strength=state.agr_strength",
+        ADAN,
+    ),
+    Mutant(
+        "the regularized gradient is kept",
+        "_scale_by_adan.py",
+        "g=returned_as_came(updates, state.g)",
+        "g=returned_as_came(regularized, state.g)",
+        ADAN,
+    ),
+    Mutant(
+        "the moments' dtype is that of m",
+        "_scale_by_adan.py",
+        "n=optax.tree.cast_like(n, state.n)",
+        "n=optax.tree.cast_like(n, state.m)",
+        ADAN,
+    ),
+    Mutant(
+        "a restart keeps the second moment",
+        "_scale_by_adan.py",
+        "        n=emptied(state.n),\n",
+        "",
+        ADAN,
+    ),
+    Mutant(
+        "a restart a step too early",
+        "_restart.py",
+        "return count % restart == 0",
+        "return (count + 1) % restart == 0",
+        ADAN,
+    ),
+    Mutant(
+        "the proximal decay is not divided by",
+        "_proximal.py",
+        "/ (1 + lr * wd)",
+        "/ 1",
+        ADAN,
+    ),
+    Mutant(
+        "the proximal count stands at decay 0",
+        "_proximal.py",
+        "return updates, _advanced(state)",
+        "return updates, state",
+        ADAN,
+    ),
+    Mutant(
+        "the proximal decay is formed in the narrow dtype",
+        "_proximal.py",
+        "wide = wide_dtype(u, theta)",
+        "wide = jnp.result_type(u, theta)",
+        ADAN + " precision",
+    ),
+    # Dtypes of both.
+    Mutant(
+        "a decay of 1 divides by 0",
+        "_moments.py",
+        "return jnp.minimum(jnp.asarray(decay, jnp.float32), below_1)",
+        "return jnp.asarray(decay, jnp.float32)",
+        "narrow_moments wrappers",
+    ),
+    Mutant(
+        "eps may be 0",
+        "_moments.py",
+        "return jnp.maximum(jnp.asarray(eps, jnp.float32), least)",
+        "return jnp.asarray(eps, jnp.float32)",
+        "narrow_moments wrappers",
+    ),
+    Mutant(
+        "a real moment of a complex gradient",
+        "_moments.py",
+        "is_lost = is_real and jnp.iscomplexobj(param)",
+        "is_lost = False",
+        "moments narrow_moments",
+    ),
+    Mutant(
+        "second moments as narrow as the parameters",
+        "_moments.py",
+        "wide_dtype if dtype is None",
+        "jnp.result_type if dtype is None",
+        "narrow_moments",
+    ),
+    Mutant(
+        "steps as narrow as the gradients",
+        "_dtypes.py",
+        "dtype = u.dtype if is_float0 else jnp.result_type(u, p)",
+        "dtype = u.dtype if is_float0 else jnp.result_type(u)",
+        "contract precision",
+    ),
+    Mutant(
+        "float16 is wide enough",
+        "_dtypes.py",
+        "jnp.finfo(dtype).bits < 32",
+        "jnp.finfo(dtype).bits < 16",
+        "precision agr",
+    ),
+    # Eq. 3 to 5 and Algorithm 1 of LGA.
+    Mutant(
+        "an excess of eps does not count",
+        "_lga_status.py",
+        "is_active = (excess >= eps)",
+        "is_active = (excess > eps)",
+        LGA,
+    ),
+    Mutant(
+        "a loss at the upper bound does not count",
+        "_lga_status.py",
+        "(f <= upper)",
+        "(f < upper)",
+        LGA,
+    ),
+    Mutant(
+        "gamma falls below its least value",
+        "_lga_status.py",
+        "        jnp.asarray(rule.gamma_min, jnp.float32),\n    )",
+        "        0.0,\n    )",
+        LGA,
+    ),
+    Mutant(
+        "the first window decays gamma",
+        "_lga_status.py",
+        "rose = done & (windows >= 2)",
+        "rose = done & (windows >= 1)",
+        LGA,
+    ),
+    Mutant(
+        "an equal mean decays gamma",
+        "_lga_status.py",
+        "(mean > state.lga_last_mean)",
+        "(mean >= state.lga_last_mean)",
+        LGA,
+    ),
+    Mutant(
+        "rounding of a long window's mean is lost",
+        "_lga_status.py",
+        "residue = jnp.where(joins, cut_off, state.lga_window_residue)",
+        "residue = jnp.zeros_like(cut_off)",
+        LGA,
+    ),
+    Mutant(
+        "losses of both signs overflow the mean",
+        "_lga_status.py",
+        "share = (loss / 2 - state.lga_window_mean / 2) / count * 2",
+        "share = (loss - state.lga_window_mean) / count",
+        LGA,
+    ),
+    Mutant(
+        "an excess may overflow",
+        "_lga_status.py",
+        "excess = jnp.clip(f - lower, -largest, largest)",
+        "excess = f - lower",
+        LGA,
+    ),
+    Mutant(
+        "a window past its size stays open",
+        "_lga_status.py",
+        "(size >= rule.status_every)",
+        "(size == rule.status_every)",
+        LGA,
+    ),
+    Mutant(
+        "Eq. 3 counts windows from 0",
+        "_lga_status.py",
+        "jnp.log(k + 10)",
+        "jnp.log(k + 9)",
+        LGA,
+    ),
+    Mutant(
+        "the base of the logarithm is e",
+        "_lga_status.py",
+        "weight = log_base / jnp.log(k + 10)",
+        "weight = 1 / jnp.log(k + 10)",
+        LGA,
+    ),
+    Mutant(
+        "the average forgets",
+        "_lga_status.py",
+        "weight = 1 - 1 / jnp.maximum(k, 1)",
+        "weight = 1 - 1 / jnp.maximum(k, 2)",
+        LGA,
+    ),
+    Mutant(
+        "Eq. 3 has its weights swapped",
+        "_lga_status.py",
+        "return weight * before + (1 - weight) * mean",
+        "return weight * mean + (1 - weight) * before",
+        LGA,
+    ),
+    Mutant(
+        "Omega of a window takes the step's loss",
+        "_lga_status.py",
+        'if rule.omega_loss == "window":',
+        "if False:",
+        LGA,
+    ),
+    Mutant(
+        "the push has no sign",
+        "_lga.py",
+        "sign = jnp.sign(g)",
+        "sign = jnp.ones_like(g)",
+        LGA,
+    ),
+    Mutant(
+        "an infinite entry is pushed",
+        "_lga.py",
+        "        magnitude < jnp.inf\n",
+        "        magnitude <= jnp.inf\n",
+        LGA,
+    ),
+    Mutant(
+        "an entry at the floor is left alone",
+        "_lga.py",
+        "is_pushed = (magnitude >= jnp.asarray(",
+        "is_pushed = (magnitude > jnp.asarray(",
+        LGA,
+    ),
+    Mutant(
+        "zeros are pushed the other way",
+        "_lga.py",
+        "jnp.where(magnitude == 0, jnp.ones_like(g), sign)",
+        "jnp.where(magnitude == 0, -jnp.ones_like(g), sign)",
+        LGA,
+    ),
+    Mutant(
+        "the reciprocal of one round",
+        "_lga.py",
+        "for _ in range(3):",
+        "for _ in range(1):",
+        LGA,
+    ),
+    # Eq. 3 to 7 of GAL.
+    Mutant(
+        "the layers are drawn with one key",
+        "_gal_network.py",
+        "key, for_kernel, for_bias = jax.random.split(key, 3)",
+        "_, for_kernel, for_bias = jax.random.split(key, 3)",
+        "gal_network gal_state gal",
+    ),
+    Mutant(
+        "a layer's bound is by its fan out",
+        "_gal_network.py",
+        "bound = 1 / math.sqrt(fan_in)",
+        "bound = 1 / math.sqrt(fan_out)",
+        "gal_network gal_state gal",
+    ),
+    Mutant(
+        "v at eps turns",
+        "_gal_adjustment.py",
+        "usable = (length > rule.eps)",
+        "usable = (length >= rule.eps)",
+        GAL,
+    ),
+    Mutant(
+        "a tie has improved",
+        "_gal_adjustment.py",
+        "improved = change(adjusted) < change(vanilla.gradient)",
+        "improved = change(adjusted) <= change(vanilla.gradient)",
+        GAL,
+    ),
+    Mutant(
+        "v is not turned in its slope",
+        "_gal_adjustment.py",
+        "return jnp.where(size == 0, 0, size * slope) - along_v",
+        "return jnp.where(size == 0, 0, size * slope)",
+        GAL,
+    ),
+    Mutant(
+        "the share of v is divided by its length once",
+        "_gal_adjustment.py",
+        "self.per_length**2",
+        "self.per_length",
+        GAL,
+    ),
+    Mutant(
+        "the remainder has no sign in its mean's slope",
+        "_gal_adjustment.py",
+        "return mean, _used(batch, jnp.sign(r) * batch.part)",
+        "return mean, _used(batch, batch.part)",
+        GAL,
+    ),
+    Mutant(
+        "released: the mean has no sign",
+        "_gal_adjustment.py",
+        "jnp.sign(mean) * batch.share",
+        "batch.share",
+        GAL,
+    ),
+    Mutant(
+        "released: the first-order term has one 1 / N",
+        "_gal_adjustment.py",
+        "r = r - descent + descent / batch.count",
+        "r = r",
+        GAL,
+    ),
+    Mutant(
+        "released: its slope has one 1 / N",
+        "_gal_adjustment.py",
+        "slope = slope - vanilla.gradient + vanilla.gradient / batch.count",
+        "slope = slope",
+        GAL,
+    ),
+    Mutant(
+        "the remainder is twice the curvature's",
+        "_gal_adjustment.py",
+        "near, far = along_delta(slope) / 2,",
+        "near, far = along_delta(slope),",
+        GAL,
+    ),
+    Mutant(
+        "cancellation is taken for a remainder",
+        "_gal_adjustment.py",
+        "is_noise = jnp.abs(far) <= 8 *",
+        "is_noise = jnp.abs(far) < 0 *",
+        GAL,
+    ),
+    Mutant(
+        "steps are small by another example's",
+        "_gal_adjustment.py",
+        "jnp.max(jnp.abs(delta), axis=-1, keepdims=True)",
+        "jnp.max(jnp.abs(delta), keepdims=True)",
+        GAL,
+    ),
+    Mutant(
+        "an equal loss is not accepted",
+        "_gal_adjustment.py",
+        'return change <= 0 if rule.accept == "<=" else change < 0',
+        "return change < 0",
+        GAL,
+    ),
+    Mutant(
+        "accepted is what never is",
+        "_gal_adjustment.py",
+        'rule.accept == "always"',
+        'rule.accept == "never"',
+        GAL,
+    ),
+    Mutant(
+        "a climbing example steps down",
+        "_gal_adjustment.py",
+        "return jnp.where(batch.climbs, -step, step)[..., None]",
+        "return jnp.broadcast_to(step, batch.climbs.shape)[..., None]",
+        GAL,
+    ),
+    Mutant(
+        "a climbing example is accepted when it falls",
+        "_gal_adjustment.py",
+        "        change = _signed(batch, change)\n",
+        "        pass\n",
+        GAL,
+    ),
+    Mutant(
+        "weights' shares are of their sizes",
+        "_gal_adjustment.py",
+        "share = weights / count\n",
+        "share = weights / size\n",
+        GAL,
+    ),
+    Mutant(
+        "weights of no mean give numbers",
+        "_gal_adjustment.py",
+        "jnp.where(has_mean, count, jnp.nan)",
+        "jnp.where(has_mean, count, 1)",
+        GAL,
+    ),
+    Mutant(
+        "the network sees masked entries",
+        "_gal_adjustment.py",
+        "is_seen = (batch.share != 0)[..., None] & ~is_mask",
+        "is_seen = (batch.share != 0)[..., None]",
+        GAL + " gal_vocabulary",
+    ),
+    Mutant(
+        "padding has a cosine",
+        "_gal_adjustment.py",
+        '"cosine": total(rule, _used(batch, batch.part * turn.cosine)),',
+        '"cosine": total(rule, batch.part * turn.cosine),',
+        GAL,
+    ),
+    Mutant(
+        "theta's gradient is that of one shard",
+        "_gal_adjustment.py",
+        "return jax.lax.psum(gradient, names) if names else gradient",
+        "return gradient",
+        "gal_transforms",
+    ),
+    Mutant(
+        "the padding has a gradient",
+        "_gal_losses.py",
+        "gradient = jnp.where(used[..., None], gradient, 0)",
+        "pass",
+        "gal_losses gal_weights gal_limits",
+    ),
+    Mutant(
+        "what a loss closes over has no gradient",
+        "_gal_losses.py",
+        "return value, tangent if along is None else tangent + along",
+        "return value, tangent",
+        "gal_losses gal_weights",
+    ),
+    Mutant(
+        "theta moves by what is not finite",
+        "_gal.py",
+        "lambda new, old: jnp.where(is_finite, new, old)",
+        "lambda new, old: new",
+        "gal_state gal_limits",
+    ),
+    Mutant(
+        "a square may overflow in theta's optimizer",
+        "_gal.py",
+        "all_finite((squares, theta))",
+        "all_finite((gradient, theta))",
+        "gal_state gal_limits",
+    ),
+]
+
+
+def is_there(mutant: Mutant) -> bool:
+    """Whether the text to be changed stands in the source, once."""
+    source = (ROOT / "optaxmods" / mutant.file).read_text()
+    return source.count(mutant.old) == 1
+
+
+def survives(mutant: Mutant, copy: pathlib.Path) -> bool:
+    file = copy / "optaxmods" / mutant.file
+    before = file.read_text()
+    file.write_text(before.replace(mutant.old, mutant.new))
+    try:
+        return all(passes(name, copy) for name in mutant.tests.split())
+    finally:
+        file.write_text(before)
+
+
+def passes(name: str, copy: pathlib.Path) -> bool:
+    module = copy / "tests" / f"test_{name}.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p"]
+    command += ["no:cacheprovider", str(module)]
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    if "usual_compilation" not in module.read_text():  # As make test does.
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    done = subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, text=True
+    )
+    # 1: a test failed; 2: one could not be collected, as at an error on import.
+    if done.returncode not in (0, 1, 2):
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def main(parts: list[str]) -> int:
+    chosen = [
+        mutant
+        for mutant in MUTANTS
+        if not parts or any(part in mutant.name for part in parts)
+    ]
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        shutil.copytree(ROOT / "optaxmods", copy / "optaxmods")
+        for name in ("benchmarks", "docs", "tests"):
+            shutil.copytree(
+                ROOT / name,
+                copy / name,
+                ignore=shutil.ignore_patterns("_build", "__pycache__"),
+            )
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, copy / name)
+        for mutant in chosen:
+            result = "survived" if survives(mutant, copy) else "killed"
+            if result == "survived" and mutant.equal:
+                result += f", equal: {mutant.equal}"
+            elif result == "survived":
+                survivors += 1
+            print(f"{mutant.name} ({mutant.file}): {result}", flush=True)
+    print(f"{len(chosen)} mutants, {survivors} survived that ought not to")
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
