@@ -4,8 +4,7 @@
 explicit axes, shardings: one has updated, the other has skipped the step.
 """
 
-import contextlib
-
+from conftest import enable_x64
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
@@ -94,8 +93,7 @@ def check(name, dtype, place=lambda tree: tree):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_skipped_step_has_the_types_of_a_step(name, dtype):
-    wide = dtype in ("float64", "complex128")
-    with jax.enable_x64(True) if wide else contextlib.nullcontext():
+    with enable_x64(dtype in ("float64", "complex128")):
         check(name, dtype)
 
 
