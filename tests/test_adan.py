@@ -313,3 +313,24 @@ def test_rates_and_decay_schedules_count_updates():
         _, state = tx.update(params, state, params)
     assert isinstance(state[1], optaxmods.ProximalDecayState)
     assert state[1].count == 3
+
+
+def test_a_decay_that_begins_in_a_resumed_run():
+    # The rate's count runs on while there is no decay.
+    gradients, theta = make_updates({"w": jnp.ones((2, 3))}), jnp.ones((2, 3))
+
+    def rate(count):
+        return 0.1 / (1 + count)
+
+    def run(solver, theta, state, steps):
+        for _ in range(steps):
+            updates, state = solver.update(gradients["w"], state, theta)
+            theta = optax.apply_updates(theta, updates)
+        return theta, state
+
+    before = optaxmods.adan(rate, weight_decay=0.0)
+    after = optaxmods.adan(rate, weight_decay=0.5)
+    theta, state = run(before, theta, before.init(theta), 3)
+    got, _ = run(after, theta, state, 1)
+    step, _ = run(before, theta, state, 1)  # Without decay.
+    np.testing.assert_allclose(got, step / (1 + rate(3) * 0.5), rtol=1e-6)
