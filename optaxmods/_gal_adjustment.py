@@ -94,7 +94,9 @@ def examples(rule: Rule, z: jax.Array, weights: jax.Array | None) -> Examples:
     sums = _joined(rule, jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
     count, size = (_divisor(each, sums[1]) for each in (sums[0], sums[1]))
     share = weights / count
-    return Examples(z, share, share < 0, sizes / size, jnp.abs(count))
+    # Theta learns nothing from a step without a mean.
+    part = jnp.where(jnp.isnan(count), count, sizes / size)
+    return Examples(z, share, share < 0, part, jnp.abs(count))
 
 
 def _divisor(count: jax.Array, size: jax.Array) -> jax.Array:

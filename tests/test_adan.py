@@ -334,3 +334,23 @@ def test_a_decay_that_begins_in_a_resumed_run():
     got, _ = run(after, theta, state, 1)
     step, _ = run(before, theta, state, 1)  # Without decay.
     np.testing.assert_allclose(got, step / (1 + rate(3) * 0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("b1", "b2", "is_positive"),
+    [(0.98, 0.92, True), (0.98, 0.8, False), (0.9, 0.98, False)],
+)
+def test_the_weights_of_past_gradients(b1, b2, is_positive):
+    # An impulse in each step: what a gradient that keeps its sign can add up to
+    # is downhill where all their weights are positive.
+    solver = optaxmods.scale_by_adan(b1=b1, b2=b2)
+    impulses = jnp.eye(200)
+    _, updates = jax.lax.scan(
+        lambda state, gradient: solver.update(gradient, state)[::-1],
+        solver.init(impulses[0]),
+        impulses,
+    )
+    # Of each impulse, as shares of the step at which it comes.
+    shares = np.asarray(updates) / np.diagonal(updates)
+    assert (shares.min() >= 0) == is_positive
+    assert is_positive or shares.min() < -0.01
