@@ -70,3 +70,21 @@ def test_joined_layers_cost_less(examples, share):
     each = sum(2 * a * b + b for a, b in itertools.pairwise(widths))
     assert cost is not None
     assert cost["flops"] <= share * examples * each
+
+
+def test_every_array_is_drawn_by_itself_within_the_bound_of_its_fan_in():
+    sizes = (D, 400, 400, 9, D)  # Two layers of one shape.
+    theta = GradientAdjuster(sizes[1:-1]).init(jax.random.key(1), D)
+    drawn = []
+    for index, fan_in in enumerate(sizes[:-1]):
+        layer = theta[f"layer_{index}"]
+        for name in ("kernel", "bias"):
+            shares = np.float64(layer[name]).ravel() * np.sqrt(fan_in)
+            assert np.abs(shares).max() <= 1 + 1e-6
+            # Of a uniform number: 1 / 3, the mean of few of them near it.
+            error = 2 / np.sqrt(shares.size)
+            assert abs(np.mean(shares**2) - 1 / 3) < error
+            drawn.append(shares)
+    for one, other in itertools.combinations(drawn, 2):
+        size = min(one.size, other.size)
+        assert not np.array_equal(one[:size], other[:size])
