@@ -195,3 +195,26 @@ def test_theta_moves_and_the_remainder_falls():
         remainders.append(float(remainder))
     assert remainders[-1] < 0.99 * remainders[0]
     assert all(np.diff(remainders[::20]) < 0)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.5])
+def test_a_direction_no_longer_than_eps_is_none(eps):
+    z, loss_fn, _ = make_case("squared", (4,), dtype=np.float32)
+
+    def apply(theta, features):  # Exactly as long as eps.
+        return theta * jnp.zeros_like(features).at[..., 0].set(eps)
+
+    network = (lambda key, features: jnp.ones([]), apply)
+    adjuster = GradientAdjuster(network=network, eps=eps)
+    got = gradients_of(adjuster, jnp.ones([]), z, loss_fn)
+    plain = jax.grad(lambda z: jnp.mean(loss_fn(z)))(z)
+    np.testing.assert_allclose(got[1], plain, rtol=1e-6)
+    assert got[2] == 0
+    assert got[3]["cosine"] == 0
+
+
+def test_a_tie_has_not_improved():
+    z, loss_fn, _ = make_case("squared", (4,), dtype=np.float32)
+    adjuster = GradientAdjuster((3,), magnitude=0.0)  # g is dl/dz.
+    theta = adjuster.init(jax.random.key(0), D)
+    assert adjuster.compare(theta, z, loss_fn) == 0
