@@ -5,6 +5,7 @@ import textwrap
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 
 FAR = 10_000  # Columns that no table needs.
@@ -40,8 +41,7 @@ def print_table(
     for row in rows:
         table.add_row(*row)
     screen = console()
-    wide = screen.options.update(width=FAR)
-    if screen.measure(table, options=wide).minimum <= screen.width:
+    if _fits(table, screen):
         screen.print(table)
         return
     if title:
@@ -51,6 +51,15 @@ def print_table(
         for column, entry in zip(columns[1:], others, strict=True):
             print(fill(f"{column.header}: {entry}", screen.width, "  "))
     print()
+
+
+def _fits(table: Table, screen: Console) -> bool:
+    far = screen.options.update(width=FAR)
+    if screen.measure(table, options=far).minimum > screen.width:
+        return False
+    # Some columns are left narrower than they could be, and others cut.
+    lines = Segment.split_lines(screen.render(table))
+    return max(map(Segment.get_line_length, lines)) <= screen.width
 
 
 def print_text(text: str) -> None:
