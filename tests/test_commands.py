@@ -145,7 +145,8 @@ def test_the_demo_s_command_has_its_epochs(planned):
 HARD = [
     "a",
     "a, b",
-    "c,d",
+    "c, d",
+    "c,d",  # Another name.
     "b, e, f",
     "Student's t",
     'the "best", $HOME * `ls`',
