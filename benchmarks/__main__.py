@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 import pathlib
 import sys
-import tempfile
 from typing import NoReturn, TypeAlias
 
 import jax
@@ -17,9 +16,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from benchmarks import data, report, runner, study
+from benchmarks import data, names, report, runner, study, terminal, writing
+from benchmarks.terminal import Column
 
 PROGRAM = "python -m benchmarks"
 ALL = "all"
@@ -50,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Experiments with optaxmods.",
         epilog=f"'{PROGRAM} COMMAND --help' lists a command's options.",
+        formatter_class=_Formatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_list(commands)
@@ -59,12 +59,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Breaks lines between words alone: a name or option has hyphens in it."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return terminal.fill(" ".join(text.split()), width).splitlines()
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return terminal.fill(" ".join(text.split()), width, indent)
+
+
+class _RawFormatter(argparse.RawDescriptionHelpFormatter, _Formatter):
+    """Leaves the description's lines as they are."""
+
+
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _add_list(commands: _Commands) -> None:
     listing = commands.add_parser(
-        "list", help="list the studies and the data that they need"
+        "list",
+        help="list the studies and the data that they need",
+        formatter_class=_Formatter,
     )
     _add_data_dir(listing)
     listing.set_defaults(command=_list)
@@ -80,6 +96,7 @@ def _add_run(commands: _Commands) -> None:
             " goes on where it was."
         ),
         epilog=f"The studies: {', '.join(study.names())}.",
+        formatter_class=_Formatter,
     )
     run.add_argument(
         "study",
@@ -100,10 +117,11 @@ def _add_run(commands: _Commands) -> None:
     _add_choices(run)
     run.add_argument(
         "--variants",
-        type=_names,
+        action="append",
         metavar="NAME[,NAME...]",
         help="the settings to compare, such as 'lr 0.01,lr 0.001', if not the"
-        " preset's",
+        " preset's; a name may have a comma in it, as 'diabetes, 200 epochs'"
+        " has; may be given several times",
     )
     _add_out(run, "bench-out")
     run.set_defaults(command=_run)
@@ -113,6 +131,7 @@ def _add_report(commands: _Commands) -> None:
     reporting = commands.add_parser(
         "report",
         help="write tables and plots of what has been run",
+        formatter_class=_Formatter,
     )
     _add_out(reporting, "bench-out")
     reporting.set_defaults(command=_report)
@@ -126,7 +145,7 @@ def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="train a few methods side by side on handwritten digits",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_RawFormatter,
         description=(
             "Trains a small convolutional network on scikit-learn's digits "
             "with several\noptimizers, prints a table of test accuracy and "
@@ -165,9 +184,9 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--methods",
-        type=_names,
+        action="append",
         metavar="NAME[,NAME...]",
-        help="what to compare, if not the preset's",
+        help="what to compare, if not the preset's; may be given several times",
     )
 
 
@@ -189,11 +208,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _names(text: str) -> list[str]:
-    # A dictionary drops repetitions and keeps the order.
-    return list(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
 def _existing_folder(text: str) -> pathlib.Path:
     folder = pathlib.Path(text)
     if not folder.is_dir():
@@ -201,30 +215,36 @@ def _existing_folder(text: str) -> pathlib.Path:
     return folder
 
 
-def _check_writable(folder: pathlib.Path) -> None:
-    # Checked before minutes of training, by doing it: permission bits do not
-    # tell of read-only or full file systems.
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to a folder {str(folder)!r}: {error.strerror}"
-        ) from error
-
-
 def _list(options: argparse.Namespace) -> int:
-    experiments = Table("study", "question", "data")
-    for name in study.names():
-        found = study.find(name)
-        experiments.add_row(name, found.question, ", ".join(found.data_sets))
-    sets = Table("data", "what", "licence", "state")
-    for name, each in data.SETS.items():
-        state = _state(name, options.data_dir)
-        sets.add_row(name, each.description, each.licence, state)
-    console = Console(highlight=False, markup=False)
-    console.print(experiments, sets)
+    found = {name: study.find(name) for name in study.names()}
+    terminal.print_table(
+        [
+            Column("study", no_wrap=True),
+            Column("question", min_width=20),
+            Column("data", min_width=max(map(len, data.SETS))),
+        ],
+        [
+            (name, each.question, ", ".join(each.data_sets))
+            for name, each in found.items()
+        ],
+    )
+    terminal.print_table(
+        [
+            Column("data", no_wrap=True),
+            Column("what", min_width=16),
+            Column("licence", min_width=10),
+            Column("state", min_width=10),
+        ],
+        [
+            (
+                name,
+                each.description,
+                each.licence,
+                _state(name, options.data_dir),
+            )
+            for name, each in data.SETS.items()
+        ],
+    )
     return 0
 
 
@@ -288,12 +308,14 @@ def _run_one(
         options.preset,
         out=options.out,
         seeds=options.seeds,
-        methods=options.methods,
-        variants=getattr(options, "variants", None),
+        methods=names.chosen(options.methods or [], found.methods),
+        variants=names.chosen(
+            getattr(options, "variants", None) or [], found.variants
+        ),
         data_dir=options.data_dir,
         overrides=getattr(options, "overrides", None),
     )
-    _check_writable(options.out)
+    writing.check_writable(options.out)
     with _progress_bar() as progress:
         bar = progress.add_task(name, total=None)
         done = runner.run(
@@ -330,7 +352,7 @@ def _progress_bar() -> Progress:
 
 def _report(options: argparse.Namespace) -> int:
     if options.out.exists():
-        _check_writable(options.out)
+        writing.check_writable(options.out)
     paths = report.write_all(options.out)
     if not paths:
         raise ValueError(
@@ -349,8 +371,8 @@ def _demo(options: argparse.Namespace) -> int:
     if not done.finished:
         print(f"To train again, delete {done.folder}.")
     result = report.collect(done.folder)
-    paths = report.write(result, done.folder.parent, name="demo")
     report.print_table(result)
+    paths = report.write(result, done.folder.parent, name="demo")
     print(f"Wrote {', '.join(map(str, paths))}.")
     return 0
 

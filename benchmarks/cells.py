@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from benchmarks import writing
 import optaxmods
 
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scikit-learn")
-TEMPORARY = ".{}.{}.tmp"  # A file's name and the number of the process.
 
 
 class Key(NamedTuple):
@@ -68,7 +68,7 @@ def save(
         **measured,
     }
     path = folder / key.file_name
-    write_atomically(path, to_json(cell))
+    writing.write_atomically(path, to_json(cell))
     return path
 
 
@@ -86,17 +86,17 @@ def load(
     try:
         cell = read(path)
     except DamagedCellError as error:
-        put_aside(path, "damaged")
+        writing.put_aside(path, "damaged")
         print(f"{error}; moved aside, it will be run again")
         return None
     found = Key(cell["variant"], cell["method"], cell["seed"])
     if found != key:
         # Copied or renamed, or of a key whose file has the same name.
-        put_aside(path, f"holds-{found.file_name}")
+        writing.put_aside(path, f"holds-{found.file_name}")
         print(f"{path}: holds another cell; moved aside, it will be run again")
         return None
     if cell["configuration"] != json.loads(json.dumps(configuration)):
-        put_aside(path, f"other-{digest(cell['configuration'])}")
+        writing.put_aside(path, f"other-{digest(cell['configuration'])}")
         print(f"{path}: of another configuration; moved aside")
         return None
     return cell
@@ -146,23 +146,6 @@ def check(cell: Any, where: str) -> dict[str, Any]:
     return {**cell, **key._asdict(), **fields, "curves": curves, "final": final}
 
 
-def put_aside(path: pathlib.Path, why: str) -> pathlib.Path:
-    """Renames a file to the first free name that ends in ``why``."""
-    number = 0
-    while True:
-        suffix = f".{why}" if number == 0 else f".{why}-{number}"
-        target = path.with_name(path.name.removeprefix(".") + suffix)
-        if not target.exists():
-            return path.rename(target)
-        number += 1
-
-
-def put_half_written_aside(folder: pathlib.Path) -> None:
-    """Renames what a killed run was writing, and names it in a line."""
-    for path in sorted(folder.glob(TEMPORARY.format("*", "*"))):
-        print(f"{path}: half written; moved to {put_aside(path, 'half').name}")
-
-
 def versions() -> dict[str, str]:
     # The library may run from its source, where no metadata tell its version.
     return {
@@ -209,17 +192,3 @@ def _to_json(value: Any) -> Any:
 
 def _from_json(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Leaves the old file or the new one, never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(TEMPORARY.format(path.name, os.getpid()))
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

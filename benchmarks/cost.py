@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Mapping
 import importlib.metadata
 import pathlib
+import sys
 from typing import Any
 
 import jax
 
-from benchmarks import cells
+from benchmarks import cells, writing
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -25,6 +26,14 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         help=f"folder for {name}.json and .md (default: %(default)s)",
     )
     return parser
+
+
+def check(parser: argparse.ArgumentParser, folder: pathlib.Path) -> None:
+    """Ends the program where what it will measure cannot be kept."""
+    try:
+        writing.check_writable(folder)
+    except writing.WriteError as error:
+        parser.error(f"--out: {error}")
 
 
 def rounds(text: str) -> int:
@@ -47,8 +56,14 @@ def made_by(name: str) -> dict[str, str]:
 def write(
     folder: pathlib.Path, name: str, result: Mapping[str, Any], markdown: str
 ) -> None:
-    """Writes a result and its page, and prints the page."""
-    path = folder / f"{name}.json"
-    cells.write_atomically(path, cells.to_json(result))
-    cells.write_atomically(path.with_suffix(".md"), markdown.encode())
+    """Prints a result's page, and writes both.
+
+    First of all it is printed: minutes of measurements outlast a full disk.
+    """
     print(markdown)
+    path = folder / f"{name}.json"
+    try:
+        writing.write_atomically(path, cells.to_json(result))
+        writing.write_atomically(path.with_suffix(".md"), markdown.encode())
+    except writing.WriteError as error:
+        sys.exit(str(error))

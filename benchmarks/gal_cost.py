@@ -263,6 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="rounds of each program, 2 or more (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
+    cost.check(parser, options.out)
     result = {
         **cost.made_by("gal_cost"),
         "device": cells.device(),

@@ -1,10 +1,10 @@
 """A run's page and the overview of all studies, as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks import names, tables, verdicts
 from benchmarks import study as studies
-from benchmarks import tables, verdicts
 from benchmarks.study import Paper, Preset, Study
 from benchmarks.verdicts import Result
 
@@ -73,7 +73,7 @@ def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
         " seeds, two-sided t, with Holm's correction over all metrics and"
         f" comparisons of the run. {words}.",
         tables.markdown(["study", "preset", "question", "verdict"], rows),
-        f"Written by `{PROGRAM} report --out` with this folder.",
+        f"Written by `{PROGRAM} report --out DIR`, where DIR is this folder.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -151,9 +151,9 @@ def _methods(study: Study, result: Result) -> str:
     beyond = verdicts.beyond_preset(study, result)
     for what, left in zip(("settings", "methods"), beyond, strict=True):
         if left:
-            names = ", ".join(f"`{name}`" for name in left)
             text += (
-                f"\n\nThe study's {what} that this preset leaves out: {names}."
+                f"\n\nThe study's {what} that this preset leaves out:"
+                f" {_in_code(left)}."
             )
     return text
 
@@ -168,7 +168,6 @@ def _paper(paper: Paper) -> list[str]:
 
 
 def _how(study: Study, result: Result) -> list[str]:
-    folder = f"--out {'demo-out' if _is_demo(result) else 'bench-out'}"
     versions = [
         "- " + ", ".join(f"{name} {number}" for name, number in found.items())
         for found in result["versions"]
@@ -182,12 +181,37 @@ def _how(study: Study, result: Result) -> list[str]:
         f"{len(result['cells'])} trainings took"
         f" {result['wall_seconds']:,.0f} s in all, compilation included, with",
         "\n".join([*versions, *devices]),
-        "To repeat:",
-        "```sh\n"
-        + "".join(f"{c} {folder}\n" for c in _commands(study, result))
-        + f"{PROGRAM} report {folder}\n"
-        "```",
+        *_no_longer(study, result),
+        *(
+            ["To repeat:", "\n".join(["```sh", *lines, "```"])]
+            if (lines := commands(study, result))
+            else []
+        ),
     ]
+
+
+def _no_longer(study: Study, result: Result) -> list[str]:
+    """A line where there are cells that no command can repeat."""
+    gone = {
+        "preset": {result["preset"]} - set(study.presets),
+        "settings": _gone(result, "variant", study.variants),
+        "methods": _gone(result, "method", _methods_of_today(study)),
+    }
+    parts = [f"the {k} {_in_code(v)}" for k, v in gone.items() if v]
+    return [f"No longer to be run: {'; '.join(parts)}."] if parts else []
+
+
+def _gone(result: Result, key: str, known: Collection[str]) -> list[str]:
+    found = dict.fromkeys(cell[key] for cell in result["cells"])
+    return [name for name in found if name not in known]
+
+
+def _methods_of_today(study: Study) -> list[str]:
+    return [name for name, each in study.methods.items() if not each.not_run]
+
+
+def _in_code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _is_demo(result: Result) -> bool:
@@ -195,34 +219,39 @@ def _is_demo(result: Result) -> bool:
     return result["study"] == "demo" and result["preset"] == "small"
 
 
-def _commands(study: Study, result: Result) -> list[str]:
-    """One command for all variants that were run alike."""
+def commands(study: Study, result: Result) -> list[str]:
+    """The commands that repeat a run: one for all variants that ran alike."""
     preset = study.presets.get(result["preset"])
+    if preset is None:
+        return []
+    folder = f" --out {'demo-out' if _is_demo(result) else 'bench-out'}"
     command = f"{PROGRAM} run {result['study']} --preset {result['preset']}"
     if _is_demo(result):
         command = f"{PROGRAM} demo"
         epochs = result["configuration"]["settings"].get("epochs")
-        if preset and epochs != preset.settings["epochs"]:
+        if epochs != preset.settings["epochs"]:
             command += f" --epochs {epochs}"
+    today = _methods_of_today(study)
     alike: dict[tuple[Any, ...], list[str]] = {}
     for variant in dict.fromkeys(cell["variant"] for cell in result["cells"]):
+        if variant not in study.variants:
+            continue
         mine = [c for c in result["cells"] if c["variant"] == variant]
-        names = {cell["method"] for cell in mine}
-        for seeds in sorted({_seeds(mine, name) for name in names}):
+        found = {cell["method"] for cell in mine} & set(today)
+        for seeds in sorted({_seeds(mine, name) for name in found}):
             chosen = [
                 method
                 for method in verdicts.methods(study, result)
-                if method in names and _seeds(mine, method) == seeds
+                if method in found and _seeds(mine, method) == seeds
             ]
             alike.setdefault((seeds, *chosen), []).append(variant)
-    planned = set(preset.variants or study.variants) if preset else set()
-    commands = []
+    lines = []
     for (seeds, *methods), variants in alike.items():
         options = _chosen(study, preset, methods, seeds)
-        if set(variants) != planned:
-            options += _option("variants", variants)
-        commands.append(command + options)
-    return commands
+        if set(variants) != set(preset.variants or study.variants):
+            options += names.option("variants", variants, study.variants)
+        lines.append(command + options + folder)
+    return [*lines, f"{PROGRAM} report{folder}"] if lines else []
 
 
 def _seeds(cells: Sequence[Mapping[str, Any]], method: str) -> int:
@@ -230,15 +259,10 @@ def _seeds(cells: Sequence[Mapping[str, Any]], method: str) -> int:
 
 
 def _chosen(
-    study: Study, preset: Preset | None, methods: Sequence[str], seeds: int
+    study: Study, preset: Preset, methods: Sequence[str], seeds: int
 ) -> str:
     """The options that differ from the preset's."""
-    planned = set(studies.methods_to_run(study, preset)) if preset else set()
-    options = "" if preset and seeds == preset.seeds else f" --seeds {seeds}"
-    if set(methods) != planned:
-        options += _option("methods", methods)
+    options = "" if seeds == preset.seeds else f" --seeds {seeds}"
+    if set(methods) != set(studies.methods_to_run(study, preset)):
+        options += names.option("methods", methods, study.methods)
     return options
-
-
-def _option(name: str, values: Sequence[str]) -> str:
-    return f" --{name} '{','.join(values)}'"

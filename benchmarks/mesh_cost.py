@@ -324,6 +324,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if min(options.leaves) < 1:
         parser.error(f"--leaves must be at least 1, got {options.leaves}")
+    cost.check(parser, options.out)
     result = {
         **cost.made_by("mesh_cost"),
         "optax": optax.__version__,

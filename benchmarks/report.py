@@ -5,11 +5,19 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks import cells, markdown, plots, runner, study, tables, verdicts
+from benchmarks import (
+    cells,
+    markdown,
+    plots,
+    runner,
+    study,
+    tables,
+    terminal,
+    verdicts,
+    writing,
+)
 from benchmarks.study import Study
+from benchmarks.terminal import Column
 from benchmarks.verdicts import Result
 
 CONFIGURATION = "configuration.json"
@@ -104,28 +112,32 @@ def write_all(out: pathlib.Path) -> list[pathlib.Path]:
 def print_table(result: Result) -> None:
     """Prints a result's table and its caption to standard output."""
     found = study.find(result["study"])
-    console = Console(highlight=False, markup=False)
     rows = [row for row in verdicts.rows(found, result) if row.seeds]
+    columns = [
+        Column("method", no_wrap=True),
+        *(Column(m.label, no_wrap=True, right=True) for m in found.metrics),
+    ]
     for variant in dict.fromkeys(row.variant for row in rows):
-        table = Table(title=variant or None)
-        table.add_column("method", no_wrap=True)
-        for metric in found.metrics:
-            table.add_column(metric.label, justify="right", no_wrap=True)
-        for row in rows:
-            if row.variant == variant:
-                table.add_row(row.method, *tables.means(found, row))
-        console.print(table)
+        terminal.print_table(
+            columns,
+            [
+                (row.method, *tables.means(found, row))
+                for row in rows
+                if row.variant == variant
+            ],
+            title=variant or None,
+        )
     sentences = verdicts.sentences(found, result)
     legend = verdicts.legend(rows)
-    console.print("\n".join(filter(None, [*sentences, legend])))
+    terminal.print_text("\n".join(filter(None, [*sentences, legend])))
     pairs = dict.fromkeys(
         f"{row.method} with {verdicts.method(found, row.method).baseline}"
         for row in rows
         if row.comparisons
     )
     if pairs:
-        console.print(f"Compared: {', '.join(pairs)}.")
-    console.print(markdown.caption(found, result))
+        terminal.print_text(f"Compared: {', '.join(pairs)}.")
+    terminal.print_text(markdown.caption(found, result))
 
 
 def _configuration(path: pathlib.Path) -> dict[str, Any]:
@@ -341,8 +353,9 @@ def _read_or_none(
 def _write(
     folder: pathlib.Path, contents: Mapping[str, bytes]
 ) -> list[pathlib.Path]:
+    writing.put_half_written_aside(folder)  # By a report that was killed.
     for file_name, content in contents.items():
-        cells.write_atomically(folder / file_name, content)
+        writing.write_atomically(folder / file_name, content)
     return [folder / file_name for file_name in contents]
 
 

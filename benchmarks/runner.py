@@ -18,7 +18,7 @@ import zlib
 import jax
 import numpy as np
 
-from benchmarks import cells
+from benchmarks import cells, writing
 from benchmarks.study import Job, Outcome, Settings, Study, methods_to_run
 
 
@@ -95,7 +95,7 @@ def _check_known(
     if unknown:
         raise ValueError(
             f"there is no {kind} {', '.join(map(repr, unknown))} in {name}; the"
-            f" {kind}s are {', '.join(known)}"
+            f" {kind}s are {', '.join(map(repr, known))}"
         )
 
 
@@ -115,8 +115,10 @@ def run(
     data = study.load(_settings(plan), plan.data_dir)
     shared = _shared_configuration(plan, data)
     folder = cells.run_folder(plan.out, plan.name, plan.preset, shared)
-    cells.put_half_written_aside(folder)
-    cells.write_atomically(folder / "configuration.json", cells.to_json(shared))
+    writing.put_half_written_aside(folder)
+    writing.write_atomically(
+        folder / "configuration.json", cells.to_json(shared)
+    )
     groups = _groups(plan, folder, shared)
     unfinished = [group for group in groups if group.missing]
     start(sum(study.steps(_settings(plan, g.variant)) for g in unfinished))
@@ -125,13 +127,33 @@ def run(
         measured = _train(
             plan, group, data, functools.partial(advance, label, 1)
         )
-        for seed in group.missing:
-            key = cells.Key(group.variant, group.method, seed)
-            configuration = cell_configuration(study, shared, key)
-            cells.save(folder, key, configuration, measured[seed])
+        _save(study, folder, shared, group, measured)
     planned = sum(len(group.seeds) for group in groups)
     finished = sum(len(group.missing) for group in unfinished)
     return Done(folder, finished, planned - finished)
+
+
+def _save(
+    study: Study,
+    folder: pathlib.Path,
+    shared: Settings,
+    group: Group,
+    measured: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Saves what a group lacked; raises the first error after all were tried.
+
+    They were trained together: one that cannot be written takes no other along.
+    """
+    errors = []
+    for seed in group.missing:
+        key = cells.Key(group.variant, group.method, seed)
+        configuration = cell_configuration(study, shared, key)
+        try:
+            cells.save(folder, key, configuration, measured[seed])
+        except writing.WriteError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def cell_configuration(

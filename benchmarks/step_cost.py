@@ -341,6 +341,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"{path} has no tables of these versions on this device to keep:"
             " measure all cases, without --only"
         )
+    cost.check(parser, options.out)
     by_title = {
         (table["what"], table["case"]): table
         for table in tables + measure(options.rounds, options.only)

@@ -8,6 +8,8 @@ that pytest wrote. ``make test RECORD=1`` and its like call it.
 
 import csv
 from importlib import metadata
+import io
+import os
 import pathlib
 import platform
 import re
@@ -53,10 +55,26 @@ def main(reports):
     def by_number(versions):
         return [[int(n) for n in re.findall(r"\d+", v)] for v in versions]
 
-    with TABLE.open("w", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow([*VERSIONS, *SHOWN])
-        writer.writerows(rows[key] for key in sorted(rows, key=by_number))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*VERSIONS, *SHOWN])
+    writer.writerows(rows[key] for key in sorted(rows, key=by_number))
+    replace(text.getvalue())
+
+
+def replace(text):
+    """Puts a text in the table's place, or leaves the table as it is."""
+    new = TABLE.with_name(f".{TABLE.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            new.write_text(text, newline="")
+            os.replace(new, TABLE)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        sys.exit(
+            f"{TABLE}: cannot be written ({error.strerror}); it is as it was"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from benchmarks import cells
+from benchmarks import cells, writing
 
 KEY = cells.Key("lr 0.01", "agr+adamw", 3)
 CONFIGURATION = {"study": "s", "settings": {"rate": 0.1, "sizes": (1, 2)}}
@@ -82,7 +82,7 @@ def test_what_a_killed_process_was_writing_is_put_aside(
     assert capsys.readouterr().out == ""
 
     for _ in range(2):
-        cells.put_half_written_aside(tmp_path)
+        writing.put_half_written_aside(tmp_path)
     aside = tmp_path / f"{half.name[1:]}.half"
     assert capsys.readouterr().out == (
         f"{half}: half written; moved to {aside.name}\n"

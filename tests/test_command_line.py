@@ -136,9 +136,9 @@ def test_bad_arguments_are_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demo", "--methods", "adamv"], ", ".join(DEMO.methods)),
+        (["demo", "--methods", "adamv"], ", ".join(map(repr, DEMO.methods))),
         (["demo", "--methods", "adamw,adamv"], "no method 'adamv'"),
-        (["demo", "--methods", ""], ", ".join(DEMO.methods)),
+        (["demo", "--methods", ""], ", ".join(map(repr, DEMO.methods))),
         (["run", "demo", "--methods", "lion"], "no method 'lion' in demo"),
         (["run", "demo", "--variants", "lr 1"], "no variant 'lr 1' in demo"),
         (["run", "dem"], "no study 'dem'; the studies are"),

@@ -1,8 +1,10 @@
 """Downloads from a server on this machine, and archives that mean harm."""
 
+import errno
 import hashlib
 import http.server
 import io
+import os
 import stat
 import tarfile
 import threading
@@ -221,6 +223,28 @@ def test_a_cache_that_cannot_be_made(server, cache, monkeypatch):
         data.boston()
     assert cache.read_text() == "precious"
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES]
+)
+def test_a_full_disk_is_no_matter_of_the_address(
+    code, server, cache, monkeypatch
+):
+    offer(server, monkeypatch, "boston", **{"BostonHousing.csv": b"1\n"})
+
+    def full(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fetch.pooch, "retrieve", full)
+    with pytest.raises(data.DataError) as error_info:
+        data.boston()
+    message = str(error_info.value)
+    assert f"{cache / 'boston'}: cannot be written" in message
+    assert os.strerror(code) in message
+    assert "OPTAXMODS_DATA" in message
+    assert "127.0.0.1" not in message
+    assert list(cache.iterdir()) == []
 
 
 def test_two_at_once_do_not_disturb_each_other(server, cache, monkeypatch):

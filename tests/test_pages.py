@@ -151,7 +151,7 @@ def test_the_page_has_the_numbers():
         "jax 0.0.1",
         "abacus",
         "6 trainings took 12 s in all",
-        "run made-up --preset small --methods 'plain,claimed' --out bench-out",
+        "run made-up --preset small --methods plain,claimed --out bench-out",
         "report --out bench-out",
     ):
         assert text in page

@@ -1,6 +1,8 @@
 """The table of versions, and the workflow that runs what it is made of."""
 
 import csv
+import errno
+import os
 import pathlib
 import re
 import sys
@@ -64,6 +66,27 @@ def test_a_run_takes_the_place_of_its_last_and_others_stay(table, tmp_path):
     assert [first, last] == others
     assert header[0] == "Python"
     assert mine[-4:] == ["6", "1", "2", "test_b"]
+
+
+@pytest.mark.parametrize("call", ["write_text", "replace"])
+def test_a_full_disk_leaves_the_table_as_it_is(
+    call, table, tmp_path, monkeypatch
+):
+    table.write_text("Python\n3.9\n")
+    report = write(tmp_path, "usual.xml", errors=0, more="")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    owner = record_versions.os if call == "replace" else pathlib.Path
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, call, full)
+        with pytest.raises(SystemExit) as exit_info:
+            record_versions.main([report])
+    assert str(table) in str(exit_info.value.code)
+    assert "No space left" in str(exit_info.value.code)
+    assert table.read_text() == "Python\n3.9\n"
+    assert sorted(tmp_path.iterdir()) == [report, table]
 
 
 def test_the_workflow_runs_the_targets_of_make():

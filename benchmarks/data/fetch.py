@@ -1,6 +1,7 @@
 """Downloads: all of a set or nothing of it."""
 
 from collections.abc import Sequence
+import errno
 import os
 import pathlib
 import shutil
@@ -20,6 +21,15 @@ _DOWNLOADER = pooch.HTTPDownloader(
         # Some hosts refuse the names of well-known libraries.
         "User-Agent": "optaxmods-benchmarks",
     },
+)
+# Another address would not help.
+_OF_THE_DISK = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
 )
 
 
@@ -94,6 +104,9 @@ def _retrieve(remote: Remote, folder: pathlib.Path) -> pathlib.Path:
             )
         # ValueError is that of a wrong checksum; the others are OSErrors.
         except (OSError, ValueError) as error:
+            # Errors of a connection come from requests, without a number.
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
             failures.append(f"{address}: {_reason(error)}")
         else:
             return pathlib.Path(path)
