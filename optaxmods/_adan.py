@@ -9,6 +9,7 @@ from optaxmods._axes import AxisNames, ReductionAxes
 from optaxmods._checks import check_flag, check_mask, check_rates
 from optaxmods._dtypes import returning_steps
 from optaxmods._proximal import add_proximal_decay
+from optaxmods._rates import add_decayed_weights, scale_by_learning_rate
 from optaxmods._restart import Restart
 from optaxmods._scale_by_adan import adan_moments
 
@@ -225,7 +226,7 @@ def adan_agr(
     decay = (
         add_proximal_decay(learning_rate, weight_decay, mask)
         if proximal
-        else optax.add_decayed_weights(weight_decay, mask)
+        else add_decayed_weights(weight_decay, mask)
     )
     chain = optax.chain(
         adan_moments(
@@ -244,6 +245,6 @@ def adan_agr(
             axis_name=axis_name,
         ),
         decay,
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )
     return returning_steps(chain)

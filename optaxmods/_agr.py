@@ -13,7 +13,12 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_number, number_of
+from optaxmods._checks import (
+    check_count,
+    check_number,
+    check_state,
+    number_of,
+)
 from optaxmods._dtypes import returned_as_came
 from optaxmods._psi import coefficients, regularize
 
@@ -129,12 +134,8 @@ def agr(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         if callable(strength):
-            if isinstance(state, optax.EmptyState):
-                raise ValueError(
-                    "strength is a schedule, but the state is that of a number"
-                    " strength, without a step count: call init again, or use"
-                    " a schedule from the start."
-                )
+            check_count("strength", state)
+            check_state(state, AgrState)
             now = strength_at(strength, state.count)
             state = AgrState(count=optax.safe_increment(state.count))
         else:

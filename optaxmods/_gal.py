@@ -9,7 +9,7 @@ import optax
 
 from optaxmods import _gal_adjustment as adjustment
 from optaxmods import _gal_checks as checks
-from optaxmods._checks import check_transformation, shown
+from optaxmods._checks import check_state, check_transformation, shown
 from optaxmods._gal_adjustment import Theta
 from optaxmods._gradient_adjuster import GradientAdjuster
 
@@ -153,6 +153,7 @@ def gal(
         **extra_args,
     ):
         del params
+        check_state(state, GalState)
         checks.check_routes(
             adjuster_grads,
             {"features": features, "loss_fn": loss_fn, "pullback": pullback},
@@ -239,7 +240,8 @@ def _check_like(gradient: Any, theta: Theta) -> None:
 
 def _as_key(key: Any) -> jax.Array:
     if jnp.issubdtype(getattr(key, "dtype", int), jax.dtypes.prng_key):
-        return key
+        # Each init draws the same theta: for jax_debug_key_reuse a new key.
+        return jax.random.clone(key)
     return jnp.asarray(key) if jnp.ndim(key) else jax.random.key(key)
 
 
