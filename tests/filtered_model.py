@@ -1,4 +1,4 @@
-"""A model as Equinox has them: a tree that is called, functions among leaves."""
+"""A model as Equinox has them: a tree that is called, with functions in it."""
 
 from collections.abc import Callable
 import dataclasses
