@@ -84,7 +84,8 @@ def scale_by_agr_adam(
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters at ``init``, or the state of another transformation.
 
     Examples:
       >>> import optax
@@ -248,12 +249,16 @@ def adamw_agr(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`; its state is that of
-      :func:`optax.adamw`, with a float32 ``nu`` for narrower parameters.
+      :func:`optax.adamw`, with a float32 ``nu`` for narrower parameters. Where
+      a gradient is ``None`` so is the update, and moments stay as they were.
 
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters, at ``init`` or now, a ``mask`` of another, the state of
+        another transformation, or one without the count or the mask that a
+        schedule or ``mask`` needs; a schedule that returns no number.
 
     Examples:
       >>> import jax

@@ -86,12 +86,17 @@ def adan(
         in float16 squares of more than 65504 overflow.
 
     Returns:
-      A :class:`optax.GradientTransformationExtraArgs`.
+      A :class:`optax.GradientTransformationExtraArgs`. Where a gradient is
+      ``None`` so is the update, and moments stay as they were.
 
     Raises:
       ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path; ``update`` without parameters where there
+        boolean leaf, with its path; gradients of another tree than the
+        parameters, at ``init`` or now, a ``mask`` of another, the state of
+        another transformation, or one without the count or the mask that a
+        schedule or ``mask`` needs; a schedule that returns no number;
+        ``update`` without parameters where there
         is weight decay, and with ``proximal=False`` always.
 
     Examples:

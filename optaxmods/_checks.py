@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._trees import label
+from optaxmods._trees import MASK_IS, label
 
 INJECTED = "a schedule of it goes through optax.inject_hyperparams"
 REAL = (
@@ -154,10 +154,7 @@ def check_mask(mask: Any) -> None:
     """Refuses a leaf that is no boolean; the leaves of a tree go unseen."""
     is_leaf = jax.tree_util.all_leaves([mask])
     if is_leaf and not callable(mask) and not is_boolean(mask):
-        raise ValueError(
-            "mask must be a tree of booleans or a callable of the parameters"
-            f" that returns one, got {shown(mask)}."
-        )
+        raise ValueError(f"{MASK_IS}, got {shown(mask)}.")
 
 
 def is_transformation(value: Any) -> bool:

@@ -77,7 +77,8 @@ def gal(
 
     Raises:
       ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``update``, ``adjuster_grads`` of other shapes than theta's,
+        form; at ``update``, the state of another transformation,
+        ``adjuster_grads`` of other shapes than theta's,
         or a ``pullback`` that returns other shapes than the gradients'.
       TypeError: at ``update``, arguments of neither route, or of both.
 

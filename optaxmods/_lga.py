@@ -135,7 +135,8 @@ def lga(
 
     Raises:
       ValueError: an argument out of its range or of no known form; at
-        ``update``, a ``value`` that is no real scalar.
+        ``update``, a ``value`` that is no real scalar, a schedule that returns
+        no number, or the state of another transformation.
       TypeError: at ``update``, no ``value``.
 
     Examples:
@@ -265,7 +266,8 @@ def with_lga(
       :class:`optaxmods.WithLgaState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.lga`.
+      ValueError: as :func:`optaxmods.lga`; ``inner`` and ``gamma`` in the other
+        order; at ``update``, parameters of another tree than the gradients.
       TypeError: as :func:`optaxmods.lga`.
 
     Examples:

@@ -91,7 +91,8 @@ def scale_by_adan(
     Raises:
       ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters at ``init``, or the state of another transformation.
 
     Examples:
       >>> import optax

@@ -15,6 +15,10 @@ import optax
 GRADIENTS = "the gradients"
 AT_INIT = "the parameters that init was given"
 SAME_AS_AT_INIT = "pass gradients of the same parameters, or call init again"
+MASK_IS = (
+    "mask must be a tree of booleans or a callable of the parameters that"
+    " returns one"
+)
 SAME_AS_GRADIENTS = "pass the parameters that the gradients are of"
 
 
@@ -83,6 +87,9 @@ def checked_mask(mask: Any) -> Any:
 
     def mask_of(tree: Any) -> Any:
         found = mask(tree) if is_function(mask) else mask
+        # A function is true, whatever it would return.
+        if any(map(callable, jax.tree.leaves(found))):
+            raise ValueError(f"{MASK_IS}, got functions in it.")
         try:
             jax.tree.structure(found).flatten_up_to(tree)
         except ValueError:
