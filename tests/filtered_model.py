@@ -1,6 +1,5 @@
 """A model as Equinox has them: a tree that is called, with functions in it."""
 
-from collections.abc import Callable
 import dataclasses
 from typing import Any
 
@@ -14,7 +13,7 @@ class Model:
     weight: Any
     bias: Any
     table: Any  # An array that is not trained.
-    activation: Callable | None
+    activation: Any  # A function.
 
     def __call__(self, x):
         return self.activation(x @ self.weight + self.bias)
