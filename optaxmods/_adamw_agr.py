@@ -20,6 +20,7 @@ from optaxmods._checks import (
     check_mask,
     check_moments,
     check_rates,
+    check_state,
 )
 from optaxmods._dtypes import (
     checked_dtype,
@@ -30,10 +31,13 @@ from optaxmods._dtypes import (
 from optaxmods._moments import (
     decay_rate,
     positive_eps,
+    stored,
     zero_moments,
     zero_second_moments,
 )
 from optaxmods._psi import regularize
+from optaxmods._rates import add_decayed_weights, scale_by_learning_rate
+from optaxmods._trees import beside
 
 
 def scale_by_agr_adam(
@@ -80,7 +84,8 @@ def scale_by_agr_adam(
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters at ``init``, or the state of another transformation.
 
     Examples:
       >>> import optax
@@ -141,19 +146,21 @@ def _adam_with_agr(
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
+        check_state(state, optax.ScaleByAdamState)
+        check_floating(updates)
+        mu, nu = (beside(updates, kept) for kept in (state.mu, state.nu))
         now = strength_at(strength, state.count)
         regularized = regularize(
             updates, now, max_alpha, reduction_axes, axis_name
         )
-        check_floating(updates)
         # Moments may be kept narrow, but are formed in float32 or wider.
-        updates, regularized = widened(updates), widened(regularized)
+        gradients, regularized = widened(updates), widened(regularized)
         count = optax.safe_increment(state.count)
         # Algorithm 2: m_t sees Psi(g_t), v_t the raw g_t ("instead of the
         # second-order momentum", Section 3.3).
-        mu = optax.tree.update_moment(regularized, widened(state.mu), b1, 1)
+        mu = optax.tree.update_moment(regularized, widened(mu), b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(
-            updates, widened(state.nu), b2, 2
+            gradients, widened(nu), b2, 2
         )
         if nesterov:
             mu_hat = jax.tree.map(
@@ -169,8 +176,8 @@ def _adam_with_agr(
         )
         state = optax.ScaleByAdamState(
             count=count,
-            mu=optax.tree.cast_like(mu, state.mu),
-            nu=optax.tree.cast_like(nu, state.nu),
+            mu=stored(updates, mu, state.mu),
+            nu=stored(updates, nu, state.nu),
         )
         return scaled, state
 
@@ -242,12 +249,16 @@ def adamw_agr(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`; its state is that of
-      :func:`optax.adamw`, with a float32 ``nu`` for narrower parameters.
+      :func:`optax.adamw`, with a float32 ``nu`` for narrower parameters. Where
+      a gradient is ``None`` so is the update, and moments stay as they were.
 
     Raises:
       ValueError: as :func:`optaxmods.agr`; a decay rate outside [0, 1), or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters, at ``init`` or now, a ``mask`` of another, the state of
+        another transformation, or one without the count or the mask that a
+        schedule or ``mask`` needs; a schedule that returns no number.
 
     Examples:
       >>> import jax
@@ -287,7 +298,7 @@ def adamw_agr(
             reduction_axes=reduction_axes,
             axis_name=axis_name,
         ),
-        optax.add_decayed_weights(weight_decay, mask),
-        optax.scale_by_learning_rate(learning_rate),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
     )
     return returning_steps(chain)

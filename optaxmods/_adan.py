@@ -9,6 +9,7 @@ from optaxmods._axes import AxisNames, ReductionAxes
 from optaxmods._checks import check_flag, check_mask, check_rates
 from optaxmods._dtypes import returning_steps
 from optaxmods._proximal import add_proximal_decay
+from optaxmods._rates import add_decayed_weights, scale_by_learning_rate
 from optaxmods._restart import Restart
 from optaxmods._scale_by_adan import adan_moments
 
@@ -85,12 +86,17 @@ def adan(
         in float16 squares of more than 65504 overflow.
 
     Returns:
-      A :class:`optax.GradientTransformationExtraArgs`.
+      A :class:`optax.GradientTransformationExtraArgs`. Where a gradient is
+      ``None`` so is the update, and moments stay as they were.
 
     Raises:
       ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path; ``update`` without parameters where there
+        boolean leaf, with its path; gradients of another tree than the
+        parameters, at ``init`` or now, a ``mask`` of another, the state of
+        another transformation, or one without the count or the mask that a
+        schedule or ``mask`` needs; a schedule that returns no number;
+        ``update`` without parameters where there
         is weight decay, and with ``proximal=False`` always.
 
     Examples:
@@ -225,7 +231,7 @@ def adan_agr(
     decay = (
         add_proximal_decay(learning_rate, weight_decay, mask)
         if proximal
-        else optax.add_decayed_weights(weight_decay, mask)
+        else add_decayed_weights(weight_decay, mask)
     )
     chain = optax.chain(
         adan_moments(
@@ -244,6 +250,6 @@ def adan_agr(
             axis_name=axis_name,
         ),
         decay,
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )
     return returning_steps(chain)

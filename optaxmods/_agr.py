@@ -13,7 +13,12 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_number, number_of
+from optaxmods._checks import (
+    check_count,
+    check_number,
+    check_state,
+    number_of,
+)
 from optaxmods._dtypes import returned_as_came
 from optaxmods._psi import coefficients, regularize
 
@@ -77,7 +82,8 @@ def agr(
         ``(-2, -1)`` where layers are stacked in front. A tree of such tuples,
         or a callable of the updates that returns one, speaks for each leaf,
         ``()`` leaving it alone; entries are found by key path, so that masked,
-        partitioned and ``nnx`` trees work.
+        partitioned and ``nnx`` trees work. ``None`` is an entry where the
+        updates have no leaf. A tree whose container can be called is a tree.
       axis_name: for ``jax.shard_map`` only: the mesh axis or axes over which
         a weight matrix itself is split; one for all leaves, or a tree or
         callable as for ``reduction_axes``, with ``()`` for replicated leaves.
@@ -95,7 +101,9 @@ def agr(
       ValueError: a number ``strength`` or ``max_alpha`` outside [0, 1], or
         another argument of no known form; at ``init``, an axis that a leaf
         lacks or a group of one entry, with the leaf's path; at ``update``, an
-        ``axis_name`` that is no axis of the enclosing ``jax.shard_map``.
+        ``axis_name`` that is no axis of the enclosing ``jax.shard_map``, a
+        schedule that returns no number, or the state of another transformation
+        or of a number where ``strength`` is a schedule.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -129,12 +137,8 @@ def agr(
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
         if callable(strength):
-            if isinstance(state, optax.EmptyState):
-                raise ValueError(
-                    "strength is a schedule, but the state is that of a number"
-                    " strength, without a step count: call init again, or use"
-                    " a schedule from the start."
-                )
+            check_count("strength", state)
+            check_state(state, AgrState)
             now = strength_at(strength, state.count)
             state = AgrState(count=optax.safe_increment(state.count))
         else:

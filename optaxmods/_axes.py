@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import check_bound, is_bound, shown
+from optaxmods._checks import check_arrays, check_bound, is_bound, shown
+from optaxmods._trees import is_function, key_names, label
 
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
@@ -55,7 +56,7 @@ def matrix_groups(
         mesh axis that is not there.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    _check_arrays(leaves)
+    check_arrays(tree)
     if not leaves:  # optax.tree.map_params gives init such a placeholder.
         return []
     axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
@@ -76,22 +77,13 @@ def matrix_groups(
     return groups
 
 
-def _check_arrays(leaves: list[tuple[Any, Any]]) -> None:
-    for path, leaf in leaves:
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, numbers.Number):
-            raise ValueError(
-                "gradients and parameters must be trees of arrays, but"
-                f" {_label(path)} is {shown(leaf)}."
-            )
-
-
 def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
     """Checks the arguments' form, as far as it shows without a tree."""
     for argument, is_entry, name in (
         (reduction_axes, _is_axes, "reduction_axes"),
         (axis_name, _is_axis_names, "axis_name"),
     ):
-        if not callable(argument):
+        if not is_function(argument, is_entry):
             _rule(argument, (), is_entry, name)
     # What optax.inject_hyperparams makes of a callable, too.
     if isinstance(reduction_axes, tuple) and not reduction_axes:
@@ -109,19 +101,26 @@ class _Rule(NamedTuple):
     shared: Any
     by_path: dict[tuple[str, ...], Any] | None = None
     by_bare_path: dict[tuple[str, ...], Any] | None = None
+    without: frozenset[tuple[str, ...]] = frozenset()  # Paths of None.
 
     def entry(self, path: Any) -> Any:
         """The entry of one leaf; full paths go before bare ones."""
         if self.by_path is None or self.by_bare_path is None:
             return self.shared
-        names, bare = _key_names(path), _key_names(_bare(path))
+        names, bare = key_names(path), key_names(_bare(path))
         if names in self.by_path:
             return self.by_path[names]
         if bare in self.by_bare_path:
             return self.by_bare_path[bare]
+        # None stands where the tree has no leaf, as in a filtered model.
+        if any(names[: len(path)] == path for path in self.without):
+            raise ValueError(
+                f"{self.argument} holds None at {label(path)};"
+                f" pass {_FORMS[self.argument]}."
+            )
         known = ", ".join("/".join(names) for names in self.by_path)
         raise ValueError(
-            f"No entry for the leaf {_label(path)} in the tree passed as"
+            f"No entry for the leaf {label(path)} in the tree passed as"
             f" {self.argument} (it has: {known or 'none'}); add one,"
             f" {_EMPTY[self.argument]}."
         )
@@ -133,25 +132,29 @@ def _rule(
     is_entry: Callable[[Any], bool],
     name: str,
 ) -> _Rule:
-    entries = argument(tree) if callable(argument) else argument
+    is_called = is_function(argument, is_entry)
+    entries = argument(tree) if is_called else argument
     is_all = name == "reduction_axes" and (
         isinstance(entries, str) and entries == "all"
     )
     if entries is None or is_all or is_entry(entries):
         return _Rule(name, entries)
-    by_path, by_bare_path = {}, {}
+    by_path, by_bare_path, without = {}, {}, set()
     leaves = jax.tree_util.tree_leaves_with_path(
         entries, is_leaf=lambda entry: entry is None or is_entry(entry)
     )
     for path, entry in leaves:
+        if entry is None:
+            without.add(key_names(path))
+            continue
         if not is_entry(entry):
-            at = f" at {_label(path)}" if path else ""
+            at = f" at {label(path)}" if path else ""
             raise ValueError(
                 f"{name} holds {shown(entry)}{at}; pass {_FORMS[name]}."
             )
-        by_path[_key_names(path)] = entry
-        by_bare_path[_key_names(_bare(path))] = entry
-    return _Rule(name, None, by_path, by_bare_path)
+        by_path[key_names(path)] = entry
+        by_bare_path[key_names(_bare(path))] = entry
+    return _Rule(name, None, by_path, by_bare_path, frozenset(without))
 
 
 _FORMS = {
@@ -203,19 +206,19 @@ def _leaf_axes(
     if any(not 0 <= axis < len(shape) for axis in axes):
         raise ValueError(
             f"reduction_axes {tuple(entry)} names an axis that"
-            f" {_label(path)} of shape {shape} lacks; name axes within"
+            f" {label(path)} of shape {shape} lacks; name axes within"
             f" [-{len(shape)}, {len(shape)}) or give that leaf ()."
         )
     if len(set(axes)) < len(axes):
         raise ValueError(
-            f"reduction_axes {tuple(entry)} names an axis of {_label(path)}"
+            f"reduction_axes {tuple(entry)} names an axis of {label(path)}"
             " twice; name each axis once."
         )
     # A single-entry group has alpha = 1: its gradient would be 0 for ever.
     if axes and math.prod(shape[axis] for axis in axes) * shards == 1:
         raise ValueError(
             f"reduction_axes {tuple(entry)} makes groups of one entry of"
-            f" {_label(path)}, shape {shape}: AGR would zero their gradient"
+            f" {label(path)}, shape {shape}: AGR would zero their gradient"
             " for ever; name larger axes or give that leaf ()."
         )
     return axes
@@ -228,15 +231,10 @@ def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
     names = (entry,) if isinstance(entry, str) else tuple(entry)
     if len(set(names)) < len(names):
         raise ValueError(
-            f"axis_name {names} names a mesh axis twice for {_label(path)};"
+            f"axis_name {names} names a mesh axis twice for {label(path)};"
             " name each axis once."
         )
     return names
-
-
-def _key_names(path: Any) -> tuple[str, ...]:
-    """A path that dictionaries, lists and attributes share."""
-    return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
 
 
 def _bare(path: Any) -> Any:
@@ -249,10 +247,6 @@ def _bare(path: Any) -> Any:
     while path and path[-1] == jax.tree_util.GetAttrKey("value"):
         path = path[:-1]
     return path
-
-
-def _label(path: Any) -> str:
-    return "/".join(_key_names(path)) or "the only leaf"
 
 
 def _mesh_axis_size(name: Hashable) -> int:

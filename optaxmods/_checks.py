@@ -10,6 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+
+from optaxmods._trees import MASK_IS, label
 
 INJECTED = "a schedule of it goes through optax.inject_hyperparams"
 REAL = (
@@ -28,7 +31,10 @@ def shown(value: Any) -> str:
     is_short = len(words) <= 60 and "\n" not in words and " at 0x" not in words
     if is_short:
         return words
-    name = type(value).__name__
+    return _a(type(value).__name__)
+
+
+def _a(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
@@ -104,21 +110,30 @@ def check_moments(eps: Any, eps_root: Any, **decay_rates: Any) -> None:
     check_size("eps_root", eps_root, is_array=is_scalar)
 
 
+def check_arrays(tree: Any) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, numbers.Number):
+            raise ValueError(
+                "gradients and parameters must be trees of arrays, but"
+                f" {label(path)} is {shown(leaf)}."
+            )
+
+
 def check_floating(tree: Any) -> None:
     """Refuses integers and booleans: a step, cut off to one, is none or wraps.
 
     ``jax.grad`` has no gradient of them but float0, which
     :func:`optax.apply_updates` does not take.
     """
+    check_arrays(tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.inexact):
-            label = jax.tree_util.keystr(path, simple=True, separator="/")
             kind = "float0" if dtype == jax.dtypes.float0 else dtype
             raise ValueError(
                 "moments need floating-point parameters and gradients, but"
-                f" {label or 'the only leaf'} is {kind}: put None in its"
-                " place, or cast it to a float."
+                f" {label(path)} is {kind}: put None in its place, or cast it"
+                " to a float."
             )
 
 
@@ -130,8 +145,8 @@ def check_word(name: str, value: Any, known: tuple, other: str = "") -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    # A string such as "False" would be true.
-    if not is_boolean(value):
+    # A string such as "False" would be true, and an array is not one word.
+    if not is_boolean(value) or jnp.ndim(value):
         raise ValueError(f"{name} must be True or False, got {shown(value)}.")
 
 
@@ -139,15 +154,16 @@ def check_mask(mask: Any) -> None:
     """Refuses a leaf that is no boolean; the leaves of a tree go unseen."""
     is_leaf = jax.tree_util.all_leaves([mask])
     if is_leaf and not callable(mask) and not is_boolean(mask):
-        raise ValueError(
-            "mask must be a tree of booleans or a callable of the parameters"
-            f" that returns one, got {shown(mask)}."
-        )
+        raise ValueError(f"{MASK_IS}, got {shown(mask)}.")
+
+
+def is_transformation(value: Any) -> bool:
+    has = (callable(getattr(value, each, None)) for each in ("init", "update"))
+    return not isinstance(value, type) and all(has)
 
 
 def check_transformation(name: str, value: Any) -> None:
-    has = (callable(getattr(value, each, None)) for each in ("init", "update"))
-    if isinstance(value, type) or not all(has):
+    if not is_transformation(value):
         raise ValueError(
             f"{name} must be an optax transformation, such as optax.sgd(0.1),"
             f" got {shown(value)}."
@@ -184,12 +200,43 @@ def is_bound(name: Hashable) -> bool:
     return True
 
 
-def number_of(name: str, schedule: Callable[..., Any], count: Any) -> Any:
+def number_of(
+    name: str,
+    schedule: Callable[..., Any],
+    count: Any,
+    *,
+    is_array: Callable[[Any], bool] = is_real_scalar,
+) -> Any:
     """What a schedule returns for a step, if it is one real number."""
     now = schedule(count)
-    if not isinstance(now, numbers.Real) and not is_real_scalar(now):
+    if not isinstance(now, numbers.Real) and not is_array(now):
         raise ValueError(
             f"{name} is a schedule that must return one real number for a"
             f" step, but it returned {shown(now)}."
         )
     return now
+
+
+def check_state(state: Any, kind: type) -> None:
+    """Refuses the state of another transformation.
+
+    By its fields: a class that was imported twice is another one.
+    """
+    fields = kind._fields  # pyright: ignore[reportAttributeAccessIssue]
+    if getattr(state, "_fields", None) != fields:
+        raise ValueError(
+            f"the state must be {_a(kind.__name__)}, which this"
+            " transformation's init or last update returned, got"
+            f" {_a(type(state).__name__)}: call init again where the optimizer"
+            " has changed."
+        )
+
+
+def check_count(name: str, state: Any) -> None:
+    """Refuses a state without the step count that a schedule reads."""
+    if isinstance(state, optax.EmptyState):
+        raise ValueError(
+            f"{name} is a schedule, but the state is that of a number {name},"
+            " without a step count: call init again, or use a schedule from"
+            " the start."
+        )

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import shown
+from optaxmods._checks import check_floating, shown
+from optaxmods._trees import SAME_AS_GRADIENTS, beside
 
 
 def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
@@ -20,7 +21,7 @@ def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
 
 def widened(tree: optax.Updates) -> optax.Updates:
     """Each leaf in float32, or as it is where it is wider."""
-    return jax.tree.map(lambda leaf: _cast(leaf, wide_dtype(leaf)), tree)
+    return jax.tree.map(lambda leaf: cast(leaf, wide_dtype(leaf)), tree)
 
 
 def checked_dtype(
@@ -53,7 +54,7 @@ def returned_as_came(
         ),
         came,
     )
-    updates = jax.tree.map(lambda u, to: _cast(u, to.dtype), updates, like)
+    updates = jax.tree.map(lambda u, to: cast(u, to.dtype), updates, like)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, like)
     return updates
 
@@ -70,8 +71,18 @@ def returning_as_came(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
+def params_beside(updates: optax.Updates, params: Any) -> Any:
+    """The parameters that the updates move, if there are any."""
+    if params is None:
+        return None
+    return beside(updates, params, "params", SAME_AS_GRADIENTS)
+
+
 def steps_like(updates: optax.Updates, params: optax.Params) -> Any:
-    """Shapes of the updates, each as wide as the parameter that it moves."""
+    """Shapes of the updates, each as wide as the parameter that it moves.
+
+    The parameters must be beside the updates, see :mod:`optaxmods._trees`.
+    """
 
     def step_like(u: Any, p: Any) -> jax.ShapeDtypeStruct:
         # JAX promotes no float0.
@@ -93,6 +104,8 @@ def returning_steps(
     """
 
     def update_fn(updates, state, params=None, **extra_args):
+        check_floating(updates)
+        params = params_beside(updates, params)
         transformed, state = tx.update(updates, state, params, **extra_args)
         if params is None:
             chex.assert_trees_all_equal_shapes(transformed, updates)
@@ -103,7 +116,7 @@ def returning_steps(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
-def _cast(leaf: Any, dtype: jnp.dtype) -> Any:
+def cast(leaf: Any, dtype: jnp.dtype) -> Any:
     # float0, the gradient of an integer, is NumPy's alone.
     array = leaf if hasattr(leaf, "astype") else jnp.asarray(leaf)
     return array.astype(dtype)

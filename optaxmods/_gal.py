@@ -9,7 +9,7 @@ import optax
 
 from optaxmods import _gal_adjustment as adjustment
 from optaxmods import _gal_checks as checks
-from optaxmods._checks import check_transformation, shown
+from optaxmods._checks import check_state, check_transformation, shown
 from optaxmods._gal_adjustment import Theta
 from optaxmods._gradient_adjuster import GradientAdjuster
 
@@ -77,7 +77,8 @@ def gal(
 
     Raises:
       ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``update``, ``adjuster_grads`` of other shapes than theta's,
+        form; at ``update``, the state of another transformation,
+        ``adjuster_grads`` of other shapes than theta's,
         or a ``pullback`` that returns other shapes than the gradients'.
       TypeError: at ``update``, arguments of neither route, or of both.
 
@@ -153,6 +154,7 @@ def gal(
         **extra_args,
     ):
         del params
+        check_state(state, GalState)
         checks.check_routes(
             adjuster_grads,
             {"features": features, "loss_fn": loss_fn, "pullback": pullback},
@@ -239,7 +241,8 @@ def _check_like(gradient: Any, theta: Theta) -> None:
 
 def _as_key(key: Any) -> jax.Array:
     if jnp.issubdtype(getattr(key, "dtype", int), jax.dtypes.prng_key):
-        return key
+        # Each init draws the same theta: for jax_debug_key_reuse a new key.
+        return jax.random.clone(key)
     return jnp.asarray(key) if jnp.ndim(key) else jax.random.key(key)
 
 

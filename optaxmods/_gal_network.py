@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import math
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -42,10 +43,17 @@ def apply(
     if network is None:
         return _apply_stack(activation, theta, features)
     v = _functions(network)[1](theta, features, key)
-    if v.shape != features.shape:
+    dtype = getattr(v, "dtype", None)
+    if dtype is None or v.shape != features.shape:
+        got = shown(v) if dtype is None else v.shape
         raise ValueError(
             "network must map features to vectors of their shape"
-            f" {features.shape}, but it returned {v.shape}."
+            f" {features.shape}, but it returned {got}."
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            "network must return real floating-point numbers, which have a"
+            f" gradient, but it returned {dtype}."
         )
     return v
 
@@ -134,8 +142,9 @@ def _takes_key(function: Callable[..., Any]) -> bool:
 
 
 def _in_float32(path: Any, leaf: Any) -> jax.Array:
-    dtype = jnp.result_type(leaf)
-    if not jnp.issubdtype(dtype, jnp.floating):
+    is_number = hasattr(leaf, "dtype") or isinstance(leaf, numbers.Number)
+    dtype = jnp.result_type(leaf) if is_number else shown(leaf)
+    if not is_number or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
             "theta must hold real floating-point numbers, which its optimizer"
             f" moves, but theta{jax.tree_util.keystr(path)} is {dtype}: let"

@@ -220,7 +220,8 @@ class GradientAdjuster:
         Raises:
           ValueError: losses or weights of another shape than [...], or weights
             that are no real numbers; features that are no floats, or whose last
-            axis is not theta's; another argument of no known form, such as a
+            axis is not theta's; a network that returns no real array like the
+            features; another argument of no known form, such as a
             negative ``tentative_step``.
         """
         z = _upcast(features)

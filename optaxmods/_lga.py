@@ -3,16 +3,32 @@
 The status of the loss stands in :mod:`optaxmods._lga_status`.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from optaxmods import _lga_status as status
-from optaxmods._checks import check_transformation
-from optaxmods._dtypes import returned_as_came, steps_like, wide_dtype
+from optaxmods._checks import (
+    check_state,
+    check_transformation,
+    is_transformation,
+    shown,
+)
+from optaxmods._dtypes import (
+    cast,
+    params_beside,
+    returned_as_came,
+    steps_like,
+    wide_dtype,
+)
 from optaxmods._lga_status import LgaState, Rule
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class WithLgaState(NamedTuple):
@@ -119,7 +135,8 @@ def lga(
 
     Raises:
       ValueError: an argument out of its range or of no known form; at
-        ``update``, a ``value`` that is no real scalar.
+        ``update``, a ``value`` that is no real scalar, a schedule that returns
+        no number, or the state of another transformation.
       TypeError: at ``update``, no ``value``.
 
     Examples:
@@ -166,7 +183,7 @@ def lga(
         push, state = _step(rule, state, value)
         added = jax.tree.map(
             lambda u: (
-                u.astype(wide_dtype(u)) + _term(rule, push, u)
+                cast(u, wide_dtype(u)) + _term(rule, push, u)
                 if _is_pushed(u)
                 else u
             ),
@@ -177,6 +194,25 @@ def lga(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def _with_inner_first(make: Callable[P, T]) -> Callable[P, T]:
+    """Looks at ``inner`` before Python says what else is missing."""
+
+    @functools.wraps(make)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        if args and not is_transformation(args[0]):
+            given = (*args[1:], *kwargs.values())
+            if any(map(is_transformation, given)):
+                raise ValueError(
+                    "inner comes first: with_lga(optax.sgd(0.1), 1e-6,"
+                    f" status_every=...), got {shown(args[0])} for it."
+                )
+            check_transformation("inner", args[0])
+        return make(*args, **kwargs)
+
+    return checked
+
+
+@_with_inner_first
 def with_lga(
     inner: optax.GradientTransformation,
     gamma: optax.ScalarOrSchedule,
@@ -230,7 +266,8 @@ def with_lga(
       :class:`optaxmods.WithLgaState`.
 
     Raises:
-      ValueError: as :func:`optaxmods.lga`.
+      ValueError: as :func:`optaxmods.lga`; ``inner`` and ``gamma`` in the other
+        order; at ``update``, parameters of another tree than the gradients.
       TypeError: as :func:`optaxmods.lga`.
 
     Examples:
@@ -262,19 +299,21 @@ def with_lga(
         return WithLgaState(status.initial(rule), inner.init(params))
 
     def update_fn(updates, state, params=None, *, value=None, **extra_args):
+        check_state(state, WithLgaState)
         push, after = _step(rule, state.status, value)
         moved, inner_state = inner.update(
             updates, state.inner_state, params, value=value, **extra_args
         )
         pushed = jax.tree.map(
             lambda g, u: (
-                u.astype(wide_dtype(u)) - _term(rule, push, g)
+                cast(u, wide_dtype(u)) - _term(rule, push, g)
                 if _is_pushed(g)
                 else u
             ),
             updates,
             moved,
         )
+        params = params_beside(moved, params)
         like = moved if params is None else steps_like(moved, params)
         return returned_as_came(pushed, like), WithLgaState(after, inner_state)
 
@@ -285,6 +324,7 @@ def _step(
     rule: Rule, state: LgaState, value: Any
 ) -> tuple[jax.Array, LgaState]:
     """Returns gamma Omega of this step, and the state after it."""
+    check_state(state, LgaState)
     loss = status.checked_loss(value, rule.axis_name)
     used = status.read(rule, state, loss)
     push = used.gamma * used.omega
@@ -293,7 +333,7 @@ def _step(
 
 def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
     """The incentive gamma Omega / phi(g), in float32 or wider."""
-    g = gradient.astype(wide_dtype(gradient))
+    g = cast(gradient, wide_dtype(gradient))
     magnitude = jnp.abs(g)
     xi = jnp.asarray(rule.xi, magnitude.dtype)
     size = push.astype(magnitude.dtype) * _reciprocal(magnitude + xi)  # Eq. 5

@@ -28,6 +28,9 @@ UPPER_BOUNDS = ("first_window", "first_value", None)
 LOWER_BOUNDS = ("ema", "average", "momentum")
 OMEGA_LOSSES = ("step", "window")
 MOMENTUM = 0.9  # Of lower_bound="momentum" (Appendix A.9).
+LARGEST = float(jnp.finfo(jnp.float32).max)
+# An upper bound of no loss. Infinity would trip jax_debug_infs.
+NO_BOUND = LARGEST
 
 
 class LgaState(NamedTuple):
@@ -48,7 +51,8 @@ class LgaState(NamedTuple):
     lga_gamma: jax.Array  # shape=().
     lga_omega: jax.Array  # shape=().
     lga_lower_bound: jax.Array  # shape=(); E.
-    lga_upper_bound: jax.Array  # shape=(); F, inf where none is.
+    # shape=(); F, the largest float32 where none is.
+    lga_upper_bound: jax.Array
 
 
 class Used(NamedTuple):
@@ -126,7 +130,7 @@ def initial(rule: Rule) -> LgaState:
         lga_lower_bound=jnp.full(
             [], 0.0 if named else rule.lower_bound, jnp.float32
         ),
-        lga_upper_bound=jnp.full([], jnp.inf, jnp.float32),
+        lga_upper_bound=jnp.full([], NO_BOUND, jnp.float32),
     )
 
 
@@ -172,10 +176,11 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     )
     upper = state.lga_upper_bound
     if rule.upper_bound is None:
-        upper = jnp.full_like(upper, jnp.inf)  # Whatever a resumed run had.
+        upper = jnp.full_like(upper, NO_BOUND)  # Whatever a resumed run had.
     if rule.upper_bound == "first_value":
         # The first finite loss, known from its own step on.
-        upper = jnp.where(jnp.isinf(upper) & jnp.isfinite(loss), loss, upper)
+        is_first = (upper >= NO_BOUND) & jnp.isfinite(loss)
+        upper = jnp.where(is_first, loss, upper)
     lower = state.lga_lower_bound
     if not isinstance(rule.lower_bound, str):
         lower = jnp.asarray(rule.lower_bound, jnp.float32)
@@ -184,8 +189,7 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
         f = jnp.where(state.lga_windows > 0, state.lga_last_mean, loss)
     eps = jnp.asarray(rule.eps, jnp.float32)
     # The difference of two finite losses need not be finite.
-    largest = float(jnp.finfo(jnp.float32).max)
-    excess = jnp.clip(f - lower, -largest, largest)
+    excess = jnp.clip(f - lower, -LARGEST, LARGEST)
     is_active = (excess >= eps) & (f <= upper) & jnp.isfinite(loss)
     omega = jnp.where(is_active, excess, 0.0)  # Eq. 4
     return Used(gamma, omega, lower, upper)
@@ -220,7 +224,7 @@ def advanced(
     upper = used.upper
     if rule.upper_bound == "first_window":
         # The first one that closes while there is no bound.
-        upper = jnp.where(done & jnp.isinf(upper), mean, upper)
+        upper = jnp.where(done & (upper >= NO_BOUND), mean, upper)
     lower = _lower_bound(rule, used.lower, mean, windows)
     return LgaState(
         lga_count=jnp.asarray(optax.safe_increment(state.lga_count)),

@@ -9,7 +9,7 @@ from jax.core import Tracer
 import jax.numpy as jnp
 import optax
 
-from optaxmods._dtypes import wide_dtype
+from optaxmods._dtypes import cast, wide_dtype
 
 
 def zero_moments(
@@ -57,11 +57,30 @@ def _zeros(params: optax.Params, dtype_of: Callable[..., Any]) -> optax.Updates:
 
 
 def _or_zeros(is_param: jax.Array, param: Any, zeros: jax.Array) -> jax.Array:
-    param = param if jnp.iscomplexobj(zeros) else jnp.real(param)
+    param = jnp.asarray(param) if jnp.iscomplexobj(zeros) else jnp.real(param)
     space = jax.typeof(zeros).memory_space
     if jax.typeof(param).memory_space != space:  # Offloaded to the host.
         param = jax.device_put(param, space)
     return jax.lax.select(is_param, param.astype(zeros.dtype), zeros)
+
+
+def stored(
+    updates: optax.Updates, moments: optax.Updates, before: optax.Updates
+) -> optax.Updates:
+    """New moments in the dtypes of the old, which stay where no update came.
+
+    So a step keeps the state's structure, as jax.lax.scan needs it, and what
+    was frozen may be trained later.
+    """
+    return jax.tree.map(
+        lambda update, moment, old: (
+            old if update is None else cast(moment, jnp.result_type(old))
+        ),
+        updates,
+        moments,
+        before,
+        is_leaf=lambda node: node is None,
+    )
 
 
 def decay_rate(decay: jax.typing.ArrayLike) -> jax.typing.ArrayLike:

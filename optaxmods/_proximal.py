@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optaxmods._checks import check_count
 from optaxmods._dtypes import wide_dtype
+from optaxmods._rates import masked, rate_at
 
 
 class ProximalDecayState(NamedTuple):
@@ -26,7 +28,8 @@ def add_proximal_decay(
     the last line of Algorithm 1. Formed as a difference of old and new theta
     the update would lose all digits in bfloat16.
     """
-    scheduled = callable(learning_rate) or callable(weight_decay)
+    rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    scheduled = any(map(callable, rates.values()))
     no_decay = isinstance(weight_decay, (int, float)) and weight_decay == 0
 
     def init_fn(params):
@@ -44,8 +47,11 @@ def add_proximal_decay(
                 "Weight decay needs the parameters: call"
                 " tx.update(grads, state, params)."
             )
-        lr = _current(learning_rate, state)
-        wd = _current(weight_decay, state)
+        for name, rate in rates.items():
+            if callable(rate):
+                check_count(name, state)
+        count = getattr(state, "count", None)
+        lr, wd = (rate_at(name, rate, count) for name, rate in rates.items())
 
         def decayed(u: jax.Array, theta: jax.Array) -> jax.Array:
             wide = wide_dtype(u, theta)
@@ -55,12 +61,9 @@ def add_proximal_decay(
 
         return jax.tree.map(decayed, updates, params), _advanced(state)
 
-    decay = optax.GradientTransformationExtraArgs(init_fn, update_fn)
-    return decay if mask is None else optax.masked(decay, mask)
-
-
-def _current(rate: optax.ScalarOrSchedule, state: Any) -> Any:
-    return rate(state.count) if callable(rate) else rate
+    return masked(
+        optax.GradientTransformationExtraArgs(init_fn, update_fn), mask
+    )
 
 
 def _advanced(state: Any) -> Any:

@@ -15,10 +15,14 @@ from optaxmods._axes import (
     check_axes,
     matrix_groups,
 )
-from optaxmods._checks import check_floating, check_moments, check_word
+from optaxmods._checks import (
+    check_floating,
+    check_moments,
+    check_state,
+    check_word,
+)
 from optaxmods._dtypes import (
     checked_dtype,
-    returned_as_came,
     returning_as_came,
     wide_dtype,
     widened,
@@ -26,11 +30,13 @@ from optaxmods._dtypes import (
 from optaxmods._moments import (
     decay_rate,
     positive_eps,
+    stored,
     zero_moments,
     zero_second_moments,
 )
 from optaxmods._psi import regularize, regularize_all
 from optaxmods._restart import Restart, check_restart, is_due
+from optaxmods._trees import beside
 
 DIFFERENCES = "regularized", "printed"
 
@@ -85,7 +91,8 @@ def scale_by_adan(
     Raises:
       ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
         another argument out of its range or of no known form; an integer or
-        boolean leaf, with its path.
+        boolean leaf, with its path; gradients of another tree than the
+        parameters at ``init``, or the state of another transformation.
 
     Examples:
       >>> import optax
@@ -225,35 +232,37 @@ def adan_moments(
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
+        check_state(state, ScaleByAdanState)
+        check_floating(updates)
+        m, v, n, g = (
+            beside(updates, kept)
+            for kept in (state.m, state.v, state.n, state.g)
+        )
         now = strength_at(strength, state.count)
         psi = max_alpha, reduction_axes, axis_name
         if difference == "printed":
-            regularized, previous = regularize(updates, now, *psi), state.g
+            regularized, previous = regularize(updates, now, *psi), g
         else:
             # Each with the strength of its own step: v is then Adan's moment
             # of one sequence of Psi(g), which never turns a step round.
             before = _strength_before(strength, now, state)
             regularized, previous = regularize_all(
-                (updates, state.g), (now, before), *psi
+                (updates, g), (now, before), *psi
             )
-        check_floating(updates)
         # Moments may be kept narrow, but are formed in float32 or wider.
         is_plain = regularized is updates
-        updates = widened(updates)
-        regularized = updates if is_plain else widened(regularized)
+        gradients = widened(updates)
+        regularized = gradients if is_plain else widened(regularized)
         # Algorithm 1, with decay rates b = 1 - beta; both differences are 0 in
         # the first step.
         first = state.since_restart == 0
         d = _difference(regularized, previous, first)
-        if regularized is updates:
-            raw_d = d
-        else:
-            raw_d = _difference(updates, state.g, first)
-        m = optax.tree.update_moment(regularized, widened(state.m), b1, 1)
-        v = optax.tree.update_moment(d, widened(state.v), b2, 1)
-        extrapolated = optax.tree.add_scale(updates, b2, raw_d)
+        raw_d = d if is_plain else _difference(gradients, g, first)
+        m = optax.tree.update_moment(regularized, widened(m), b1, 1)
+        v = optax.tree.update_moment(d, widened(v), b2, 1)
+        extrapolated = optax.tree.add_scale(gradients, b2, raw_d)
         n = optax.tree.update_moment_per_elem_norm(
-            extrapolated, widened(state.n), b3, 2
+            extrapolated, widened(n), b3, 2
         )
         count = optax.safe_increment(state.count)
         since_restart = optax.safe_increment(state.since_restart)
@@ -270,10 +279,10 @@ def adan_moments(
         new_state = ScaleByAdanState(
             count=count,
             since_restart=since_restart,
-            m=optax.tree.cast_like(m, state.m),
-            v=optax.tree.cast_like(v, state.v),
-            n=optax.tree.cast_like(n, state.n),
-            g=returned_as_came(updates, state.g),
+            m=stored(updates, m, state.m),
+            v=stored(updates, v, state.v),
+            n=stored(updates, n, state.n),
+            g=stored(updates, gradients, state.g),
         )
         if state.agr_strength is not None:
             new_state = new_state._replace(

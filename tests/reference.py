@@ -192,8 +192,9 @@ def lga_terms(
 
 
 def _lga_upper_bound(kind, windows, first):
+    none = float(np.finfo(np.float32).max)  # No loss is above it.
     return {
-        "first_window": windows[0] if windows else np.inf,
-        "first_value": np.inf if first is None else first,
-        None: np.inf,
+        "first_window": windows[0] if windows else none,
+        "first_value": none if first is None else first,
+        None: none,
     }[kind]

@@ -117,7 +117,7 @@ def test_rates_and_mask(factory, arguments, message):
         BY_RATE[factory](**{"learning_rate": 1e-3, **arguments})
 
 
-@pytest.mark.parametrize("given", ["False", None, 0.5])
+@pytest.mark.parametrize("given", ["False", None, 0.5, np.array([True, False])])
 @pytest.mark.parametrize(
     ("name", "factory"),
     [
@@ -178,7 +178,22 @@ def test_what_is_no_optimizer(inner):
         TrainState.create(apply_fn=None, params=GRADIENT, tx=inner)
 
 
-@pytest.mark.parametrize("returned", [None, "1", jnp.ones((2, 3)), 0j])
+def test_arguments_in_the_other_order():
+    swapped = [
+        lambda: optaxmods.with_lga(1e-6, optax.sgd(0.1)),  # pyright: ignore
+        lambda: optaxmods.with_lga(schedule, gamma=optax.adam(0.1)),  # pyright: ignore
+        lambda: optaxmods.with_lga(1e-6, optax.sgd(0.1), status_every=1),  # pyright: ignore
+    ]
+    for make in swapped:
+        with pytest.raises(ValueError, match=r"inner comes first: with_lga\("):
+            make()
+    with pytest.raises(ValueError, match="inner must be an optax transforma"):
+        optaxmods.with_lga(1e-6)  # pyright: ignore
+    with pytest.raises(TypeError, match="argument: 'status_every'"):
+        optaxmods.with_lga(optax.sgd(0.1), 1e-6)  # pyright: ignore
+
+
+@pytest.mark.parametrize("returned", [None, "1", [1.0], jnp.ones((2, 3)), 0j])
 def test_a_gamma_that_returns_no_number(returned):
     tx = optaxmods.lga(lambda step: returned, status_every=1)
     with pytest.raises(ValueError, match="gamma is a schedule that must"):

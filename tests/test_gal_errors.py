@@ -376,3 +376,38 @@ def test_gradients_that_are_not_those_of_theta():
     for given in (narrow, {"kernel": FEATURES}):
         with pytest.raises(ValueError, match=r"adjuster_grads .* theta's sh"):
             tx.update(FEATURES, state, adjuster_grads=given)
+
+
+def no_parameters(key, features):
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda z: None, "shape .2, 3., but it returned None"),
+        (lambda z: "v", "shape .2, 3., but it returned 'v'"),
+        (lambda z: (z, {}), r"shape .2, 3., but it returned (a tuple|\()"),
+        (lambda z: z[:, :1], "shape .2, 3., but it returned .2, 1."),
+        (lambda z: z > 0, "network must return real floating.* bool"),
+        (lambda z: 1j * z, "network must return real floating.* complex64"),
+    ],
+)
+def test_a_network_that_returns_no_vectors(returned, message):
+    network = no_parameters, lambda theta, z: returned(z)
+    adjuster = GradientAdjuster(network=network)
+    z = jnp.ones((2, 3))
+    with pytest.raises(ValueError, match=message):
+        adjuster.apply({}, z)
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(
+            lambda z: adjuster.loss({}, z, lambda z: jnp.sum(z**2, -1)), z
+        )
+
+
+@pytest.mark.parametrize("leaf", ["text", jnp.tanh])
+def test_a_network_whose_theta_holds_no_arrays(leaf):
+    network = (lambda key, z: {"w": leaf}), lambda theta, z: z
+    adjuster = GradientAdjuster(network=network)
+    with pytest.raises(ValueError, match=r"theta must hold .* but theta\['w'"):
+        adjuster.init(jax.random.key(0), 3)

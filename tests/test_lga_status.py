@@ -100,12 +100,12 @@ def test_resumed_with_another_upper_bound(before, after):
         for bound in (before, after)
     )
     state, _ = advance(first, first.init(GRADIENT), losses[:4])
-    known = {"first_window": 4.0, "first_value": 5.0, None: np.inf}[before]
+    known = {"first_window": 4.0, "first_value": 5.0, None: LARGEST}[before]
     assert state.lga_upper_bound == known
     state, _ = advance(second, restored(state), losses[4:])
     # A bound that is known stays, an unknown one is the next that comes.
     fresh = {"first_window": 2.0, "first_value": 3.0}
-    want = np.inf if after is None else fresh[after]
+    want = LARGEST if after is None else fresh[after]
     if after is not None and before is not None:
         want = known
     assert state.lga_upper_bound == want

@@ -1,0 +1,166 @@
+"""Trees that belong together: gradients, parameters, moments and masks.
+
+Where gradients are ``None``, as Equinox's filters leave them, the others may
+hold anything: an array that is not trained, or a function.
+"""
+
+from collections.abc import Callable
+import functools
+import numbers
+from typing import Any
+
+import jax
+import optax
+
+GRADIENTS = "the gradients"
+AT_INIT = "the parameters that init was given"
+SAME_AS_AT_INIT = "pass gradients of the same parameters, or call init again"
+MASK_IS = (
+    "mask must be a tree of booleans or a callable of the parameters that"
+    " returns one"
+)
+SAME_AS_GRADIENTS = "pass the parameters that the gradients are of"
+
+
+def is_function(
+    value: Any, is_leaf: Callable[[Any], bool] = lambda node: False
+) -> bool:
+    """Whether a tree, or a function that returns one, is the latter.
+
+    A tree may have a callable container, such as a model. Without a leaf it
+    could say nothing as a tree.
+    """
+    if not callable(value):
+        return False
+    if isinstance(value, functools.partial):  # jax.tree_util.Partial, too.
+        return True
+    leaves = jax.tree.leaves(
+        value, is_leaf=lambda node: node is None or is_leaf(node)
+    )
+    return not leaves or leaves[0] is value
+
+
+def beside(
+    updates: optax.Updates,
+    tree: Any,
+    name: str = AT_INIT,
+    fix: str = SAME_AS_AT_INIT,
+) -> Any:
+    """The tree, with ``None`` where the updates have it.
+
+    Raises:
+      ValueError: it is not like the updates elsewhere.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(
+        updates, is_leaf=_is_none
+    )
+    try:
+        parts = treedef.flatten_up_to(tree)
+    except ValueError:
+        differ = _difference(leaves, updates, GRADIENTS, tree, name)
+        raise ValueError(_sentence(GRADIENTS, name, differ, fix)) from None
+    for (path, update), part in zip(leaves, parts, strict=True):
+        if update is None:
+            continue
+        ours, theirs = _shape(update), _shape(part)
+        if theirs is None:
+            kind = "missing" if part is None else "no array"
+            differ = f"{label(path)} is {kind} in {name}"
+        elif ours != theirs:
+            differ = (
+                f"{label(path)} is of shape {ours} in {GRADIENTS} and"
+                f" {theirs} in {name}"
+            )
+        else:
+            continue
+        raise ValueError(_sentence(GRADIENTS, name, differ, fix))
+    return treedef.unflatten(
+        None if update is None else part
+        for (_, update), part in zip(leaves, parts, strict=True)
+    )
+
+
+def checked_mask(mask: Any) -> Any:
+    """A mask that says where it is none of the tree that it is for."""
+    if mask is None:
+        return None
+
+    def mask_of(tree: Any) -> Any:
+        found = mask(tree) if is_function(mask) else mask
+        # A function is true, whatever it would return.
+        if any(map(callable, jax.tree.leaves(found))):
+            raise ValueError(f"{MASK_IS}, got functions in it.")
+        try:
+            jax.tree.structure(found).flatten_up_to(tree)
+        except ValueError:
+            leaves = jax.tree_util.tree_leaves_with_path(found)
+            differ = _difference(leaves, found, "mask", tree, "the parameters")
+            fix = "mask is a tree of booleans like the parameters, or a prefix"
+            raise ValueError(
+                _sentence("mask", "the parameters", differ, fix)
+            ) from None
+        return found
+
+    return mask_of
+
+
+def label(path: Any) -> str:
+    return "/".join(key_names(path)) or "the only leaf"
+
+
+def key_names(path: Any) -> tuple[str, ...]:
+    """A path that dictionaries, lists and attributes share."""
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _is_none(node: Any) -> bool:
+    return node is None
+
+
+def _shape(leaf: Any) -> Any:
+    """None where it is no array; a number is one."""
+    return () if isinstance(leaf, numbers.Number) else _own_shape(leaf)
+
+
+def _own_shape(leaf: Any) -> Any:
+    shape = getattr(leaf, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) else None
+
+
+def _sentence(first: str, second: str, differ: str, fix: str) -> str:
+    return f"{first} and {second} must be of one tree, but {differ}: {fix}."
+
+
+def _difference(
+    leaves: list[tuple[Any, Any]],
+    ours: Any,
+    our_name: str,
+    other: Any,
+    other_name: str,
+) -> str:
+    """A leaf that one of two trees has alone, or else their containers."""
+    mine = {key_names(path): leaf for path, leaf in leaves}
+    theirs = {
+        key_names(path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(other)
+    }
+    for path, leaf in mine.items():
+        # A gradient is None where anything may be.
+        if leaf is not None and not _has_part(theirs, path):
+            return f"{_joined(path)} is in {our_name} alone"
+    for path in sorted(theirs):
+        if not any(path[: len(prefix)] == prefix for prefix in mine):
+            return f"{_joined(path)} is in {other_name} alone"
+    types = {type(ours).__name__, type(other).__name__}
+    return "their containers differ" + (
+        f", {' and '.join(sorted(types))}" if len(types) > 1 else ""
+    )
+
+
+def _has_part(paths: set[tuple[str, ...]], path: tuple[str, ...]) -> bool:
+    """Whether something lies there, or below."""
+    return any(other[: len(path)] == path for other in paths)
+
+
+def _joined(path: tuple[str, ...]) -> str:
+    return "/".join(path) or "the only leaf"
