@@ -152,7 +152,7 @@ def kernel_axes(
     """The axes of each weight matrix in a tree of Flax's parameters.
 
     For ``reduction_axes`` of AGR's functions, as it is or, with other
-    arguments, as a :func:`functools.partial`. A leaf is a matrix over all of
+    arguments, through ``functools.partial``. A leaf is a matrix over all of
     its axes but those that count layers, so that a kernel of attention,
     ``[features, heads, head_dim]``, or of a convolution is one, and a stack of
     them one for each layer. Leaves called ``bias`` or ``scale``, those with
