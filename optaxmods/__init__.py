@@ -1,5 +1,8 @@
 """Published gradient modifications as Optax gradient transformations."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
 from optaxmods._adan import adan, adan_agr
 from optaxmods._agr import AgrState, agr, agr_coefficients
@@ -37,3 +40,16 @@ __all__ = [
     "scale_by_agr_adan",
     "with_lga",
 ]
+
+if TYPE_CHECKING:
+    from optaxmods import flax as flax
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Flax takes longer to import than all the rest.
+        if name == "flax":
+            return importlib.import_module("optaxmods.flax")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted([*__all__, "__version__", "flax"])

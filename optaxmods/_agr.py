@@ -1,7 +1,10 @@
 """Adaptive gradient regularization (AGR), as a transformation of its own."""
 
+from collections.abc import Callable
+import functools
 import numbers
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,11 @@ from optaxmods._checks import (
 from optaxmods._dtypes import returned_as_came
 from optaxmods._psi import coefficients, regularize
 
+Arguments = ParamSpec("Arguments")
+
+# Below it, a strength in the learning rate's place is taken for one.
+SMALL_STRENGTH = 0.05
+
 
 class AgrState(NamedTuple):
     """State of :func:`agr` with a scheduled strength."""
@@ -29,6 +37,34 @@ class AgrState(NamedTuple):
     count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32; updates so far.
 
 
+def _warning_of_learning_rates(
+    factory: Callable[Arguments, optax.GradientTransformationExtraArgs],
+) -> Callable[Arguments, optax.GradientTransformationExtraArgs]:
+    """Warns of ``agr(1e-3)``: the like of ``optax.adamw(1e-3)``, and no error.
+
+    A keyword is meant, and so is 0, which turns AGR off.
+    """
+
+    @functools.wraps(factory)
+    def agr(*args: Arguments.args, **kwargs: Arguments.kwargs):
+        transformation = factory(*args, **kwargs)
+        first = args[0] if args else None
+        is_number = isinstance(first, numbers.Real)
+        if is_number and 0 < float(first) < SMALL_STRENGTH:
+            warnings.warn(
+                f"agr({first}) sets AGR's strength to {first}, which leaves it"
+                " almost off: a learning rate goes to the optimizer behind it,"
+                f" optax.chain(agr(), optax.adamw({first})), or into"
+                f" adamw_agr({first}), and a strength that is meant so is"
+                f" passed as agr(strength={first}).",
+                stacklevel=2,
+            )
+        return transformation
+
+    return agr
+
+
+@_warning_of_learning_rates
 def agr(
     strength: optax.ScalarOrSchedule = 1.0,
     *,
@@ -67,23 +103,27 @@ def agr(
       strength: :math:`s` in [0, 1], or a schedule of the step count. 1, the
         default, is the paper's operator; 0 leaves gradients as they are. A
         schedule that falls to 0 is the paper's suspension (Tables 7 and 8).
-        A number keeps the transformation stateless.
+        A number keeps the transformation stateless. It is no learning rate:
+        that belongs to the optimizer behind AGR.
       max_alpha: :math:`c` in [0, 1]; coefficients above it count as it. 1, the
         default, is Eq. 2. Below 1 every entry keeps at least the share
         :math:`1 - c` of its gradient, which a matrix needs whose gradient often
         has a single nonzero entry: see "Where AGR stops learning" in the
         documentation. The paper has no such bound.
       reduction_axes: the axes of each leaf that make up one weight matrix.
-        ``None``, the default, takes all axes of leaves with ``ndim >= 2`` and
-        more than one entry, and leaves other leaves (biases, scales) alone:
-        the paper's kernels (Section 3.3), and embedding tables too. ``"all"``:
-        all axes of every leaf with more than one entry (the released code). A
-        tuple of ints: these axes of leaves with ``ndim >= 2``, for example
-        ``(-2, -1)`` where layers are stacked in front. A tree of such tuples,
-        or a callable of the updates that returns one, speaks for each leaf,
-        ``()`` leaving it alone; entries are found by key path, so that masked,
+        ``None``, the default, takes all axes of leaves with ``ndim >= 2``,
+        more than one entry and another name than ``bias``, and leaves other
+        leaves (biases, scales) alone: the paper's kernels (Section 3.3), and
+        embedding tables too. ``"all"``: all axes of every leaf with more than
+        one entry (the released code). A tuple of ints: these axes of leaves
+        with ``ndim >= 2``, biases included, for example ``(-2, -1)`` where
+        there is nothing but stacked matrices. A tree of such tuples, or a
+        callable of the updates that returns one, speaks for each leaf, ``()``
+        leaving it alone; entries are found by key path, so that masked,
         partitioned and ``nnx`` trees work. ``None`` is an entry where the
         updates have no leaf. A tree whose container can be called is a tree.
+        :func:`optaxmods.flax.kernel_axes` is such a callable for the stacked
+        layers and the embeddings of Flax.
       axis_name: for ``jax.shard_map`` only: the mesh axis or axes over which
         a weight matrix itself is split; one for all leaves, or a tree or
         callable as for ``reduction_axes``, with ``()`` for replicated leaves.
@@ -104,6 +144,11 @@ def agr(
         ``axis_name`` that is no axis of the enclosing ``jax.shard_map``, a
         schedule that returns no number, or the state of another transformation
         or of a number where ``strength`` is a schedule.
+
+    Warns:
+      UserWarning: ``strength`` is passed by position, as a number above 0 and
+        below 0.05: it looks like a learning rate. ``strength=0.01`` is taken
+        at its word.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -7,9 +7,11 @@ module turns the users' ``reduction_axes`` and ``axis_name`` into one
 :class:`MatrixGroup` a leaf.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 import math
 import numbers
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +24,14 @@ from optaxmods._trees import is_function, key_names, label
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
 AxisNames = None | str | tuple[str, ...] | Any | Callable[[optax.Updates], Any]
+
+
+class AxesOfMetadata(tuple[int, ...]):
+    """Axes of one leaf that another tree of the same paths would not give.
+
+    They were read from an nnx Variable, of which nnx.Optimizer shows the
+    metadata to ``init`` and hides it from ``update``.
+    """
 
 
 class MatrixGroup(NamedTuple):
@@ -45,15 +55,16 @@ def matrix_groups(
       reduction_axes: as in :func:`optaxmods.agr`.
       axis_name: as in :func:`optaxmods.agr`.
       at_update: whether the mesh axes must be there; ``init`` may run outside
-        ``jax.shard_map``.
+        ``jax.shard_map``. And whether axes hold for this tree alone: those that
+        ``init`` finds must hold for updates, too.
 
     Returns:
       One group for each leaf of ``jax.tree.leaves(tree)``.
 
     Raises:
       ValueError: an axis that a leaf lacks or that is named twice, a group of
-        one entry, a leaf without an entry, an argument of another form, or a
-        mesh axis that is not there.
+        one entry, a leaf without an entry, an argument of another form, axes
+        that only ``init`` can see, or a mesh axis that is not there.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     check_arrays(tree)
@@ -61,8 +72,11 @@ def matrix_groups(
         return []
     axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
     names_of = _rule(axis_name, tree, _is_axis_names, "axis_name")
+    if is_function(reduction_axes, _is_axes) and not at_update:
+        _check_no_metadata(axes_of)
     groups = []
-    for path, leaf in leaves:
+    own_names = _own_names([path for path, _ in leaves])
+    for (path, leaf), own_name in zip(leaves, own_names, strict=True):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             groups.append(MatrixGroup((), ()))
             continue
@@ -71,7 +85,7 @@ def matrix_groups(
             check_bound(named)
         sizes = {n: _mesh_axis_size(n) for n in splitting_names(leaf, named)}
         shards = math.prod(sizes.values())
-        axes = _leaf_axes(path, jnp.shape(leaf), shards, axes_of)
+        axes = _leaf_axes(path, own_name, jnp.shape(leaf), shards, axes_of)
         names = tuple(name for name, size in sizes.items() if size > 1)
         groups.append(MatrixGroup(axes, names if axes else ()))
     return groups
@@ -175,9 +189,23 @@ _EMPTY = {
 }
 
 
+def _check_no_metadata(rule: _Rule) -> None:
+    """Refuses what would mix the layers of a stack from the first update on."""
+    for names, entry in (rule.by_path or {}).items():
+        if isinstance(entry, AxesOfMetadata):
+            raise ValueError(
+                f"reduction_axes read {'/'.join(names)}'s stack from the"
+                " metadata of its nnx Variable, which nnx.Optimizer shows to"
+                " init, but not to updates: pass the axes themselves,"
+                " reduction_axes=kernel_axes(nnx.state(model, nnx.Param)), or"
+                " name what is stacked, as in"
+                " functools.partial(kernel_axes, stacked={'blocks': 0})."
+            )
+
+
 def _is_axes(entry: Any) -> bool:
     # A NamedTuple is a container, not an entry.
-    return type(entry) is tuple and all(
+    return type(entry) in (tuple, AxesOfMetadata) and all(
         isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
         for axis in entry
     )
@@ -190,13 +218,14 @@ def _is_axis_names(entry: Any) -> bool:
 
 
 def _leaf_axes(
-    path: Any, shape: tuple[int, ...], shards: int, rule: _Rule
+    path: Any, own_name: str, shape: tuple[int, ...], shards: int, rule: _Rule
 ) -> Axes:
     """The axes of one leaf, non-negative, with a group of several entries."""
     entry = rule.entry(path)
     if entry is None or isinstance(entry, str):
         several = math.prod(shape) * shards > 1
-        matrix = entry == "all" or len(shape) >= 2
+        # Biases of attention's queries, keys and values have two axes.
+        matrix = entry == "all" or (len(shape) >= 2 and own_name != "bias")
         return tuple(range(len(shape))) if several and matrix else ()
     if rule.by_path is None and len(shape) < 2:
         return ()
@@ -244,9 +273,48 @@ def _bare(path: Any) -> Any:
     NamedTuple may have a field of that name, so full paths go first.
     """
     path = tuple(path)
-    while path and path[-1] == jax.tree_util.GetAttrKey("value"):
+    while path and is_box_key(path[-1]):
         path = path[:-1]
     return path
+
+
+def is_box_key(key: Any) -> bool:
+    return key == jax.tree_util.GetAttrKey("value")
+
+
+def names_along(path: Any) -> tuple[str, ...]:
+    """The names along a path; those of a flattened dictionary are split."""
+    names = []
+    for key in path:
+        parts = getattr(key, "key", None)
+        if not isinstance(parts, tuple):
+            parts = key_names((key,))
+        for part in parts:
+            names += re.split(r"[/.]", str(part))
+    return tuple(names)
+
+
+def _own_names(paths: list[Any]) -> list[str]:
+    """The name of each leaf itself, without what leads to it.
+
+    A box's ``value`` is no name of its own, but a NamedTuple's field is. The
+    box holds nothing else.
+    """
+    below = Counter(
+        names[:length]
+        for names in map(key_names, paths)
+        for length in range(len(names))
+    )
+
+    def own_name(path: Any) -> str:
+        bare = tuple(path)
+        while bare and is_box_key(bare[-1]):
+            if below[key_names(bare[:-1])] > 1:
+                break
+            bare = bare[:-1]
+        return names_along(bare[-1:])[-1] if bare else ""
+
+    return [own_name(path) for path in paths]
 
 
 def _mesh_axis_size(name: Hashable) -> int:

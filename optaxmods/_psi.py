@@ -74,7 +74,7 @@ def coefficients(
     reduction_axes: ReductionAxes = None,
 ) -> optax.Updates:
     """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
-    groups = matrix_groups(updates, reduction_axes)
+    groups = matrix_groups(updates, reduction_axes, at_update=True)
     leaves, treedef = jax.tree.flatten(updates)
     alphas = dict(_by_parts(_alpha, leaves, groups, max_alpha))
     return treedef.unflatten(

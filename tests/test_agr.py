@@ -265,6 +265,36 @@ def test_a_number_keeps_agr_stateless():
     assert isinstance(state, optax.EmptyState)
 
 
+@pytest.mark.parametrize("number", [1e-3, 0.049, np.float64(1e-2), 1e-30])
+def test_a_strength_in_a_learning_rate_s_place_earns_a_warning(number):
+    with pytest.warns(UserWarning, match="a learning rate goes to") as told:
+        optax.chain(optaxmods.agr(number), optax.adamw(1e-3))
+    (warning,) = told
+    # It points here, and says where a learning rate goes.
+    assert warning.filename == __file__
+    assert f"optax.adamw({number})" in str(warning.message)
+    assert f"agr(strength={number})" in str(warning.message)
+
+
+def test_a_strength_that_is_meant_earns_no_warning():
+    """Warnings are errors here."""
+    for strength in (0, 0.0, 0.05, 1, 1.0):
+        optaxmods.agr(strength)
+    for strength in (jnp.float32(1e-3), np.array(1e-3), lambda _: 1e-3):
+        optaxmods.agr(strength)
+    optaxmods.agr(strength=1e-3)
+    optaxmods.agr(strength=1e-3, max_alpha=1e-3)
+    params = jnp.ones((2, 2))
+    for solver in (
+        optax.inject_hyperparams(optaxmods.agr)(1e-3),
+        optax.inject_hyperparams(optaxmods.agr)(strength=1e-3),
+    ):
+        solver.update(params, solver.init(params))
+    # An error comes alone.
+    with pytest.raises(ValueError, match="max_alpha"):
+        optaxmods.agr(1e-3, max_alpha=2.0)
+
+
 every_factory = pytest.mark.parametrize(
     "factory",
     [

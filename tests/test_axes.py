@@ -1,5 +1,6 @@
 """reduction_axes and axis_name in all their forms, and their errors."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -176,6 +177,137 @@ class Attention(NamedTuple):
     query: Any
     key: Any
     value: Any
+
+
+class Layer(NamedTuple):
+    kernel: Any
+    bias: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class LayerOfFields:
+    kernel: Any
+    bias: Any
+
+
+class NnxLayer(nnx.Module):
+    def __init__(self, kernel, bias):
+        self.kernel = nnx.Param(kernel)
+        self.bias = nnx.Param(bias)
+
+
+def nnx_layer(kernel, bias):
+    return nnx.state(NnxLayer(kernel, bias))
+
+
+# Each makes a tree of a matrix and of a bias.
+TREES_WITH_BIAS = {
+    "dictionary": lambda matrix, bias: {"query": {"k": matrix, "bias": bias}},
+    "NamedTuple": Layer,
+    "dataclass": LayerOfFields,
+    "list": lambda matrix, bias: [{"bias": bias}, {"kernel": matrix}],
+    "nnx state": nnx_layer,
+    "nnx dictionary": lambda *leaves: nnx.to_pure_dict(nnx_layer(*leaves)),
+    "linen box": lambda matrix, bias: {
+        "bias": nn.Partitioned(bias, (None, "model")),
+        "kernel": nn.LogicallyPartitioned(matrix, ("embed", None)),
+    },
+    "box in a box": lambda matrix, bias: {
+        "bias": nn.Partitioned(nnx.Param(bias), (None, None)),
+        "kernel": nnx.Param(matrix),
+    },
+    "flattened": lambda matrix, bias: {
+        ("query", "bias"): bias,
+        ("query", "kernel"): matrix,
+    },
+    "flattened to text": lambda matrix, bias: {
+        "query/bias": bias,
+        "query/kernel": matrix,
+    },
+    "flattened with dots": lambda matrix, bias: {
+        "layers.0.bias": bias,
+        "layers.0.weight": matrix,
+    },
+    # Names that only begin, end or lead to one with bias.
+    "others": lambda matrix, bias: {
+        "a": {"bias": bias},
+        "b": {"bias": {"kernel": matrix}},
+        "bias_kernel": matrix,
+        "biases": matrix,
+        "debias": matrix,
+        "bias": Attention(matrix, matrix, matrix),
+    },
+}
+IN_EACH = {
+    "agr": lambda tree: optaxmods.agr().update(tree, optax.EmptyState())[0],
+    "scheduled": lambda tree: optaxmods.agr(lambda _: 1.0).update(
+        tree, optaxmods.agr(lambda _: 1.0).init(tree)
+    )[0],
+    "agr_coefficients": lambda tree: jax.tree.map(
+        lambda alpha, g: g - alpha * g, optaxmods.agr_coefficients(tree), tree
+    ),
+    # The first moment starts at (1 - b1) Psi(g), Adan's difference at 0.
+    "scale_by_agr_adam": lambda tree: jax.tree.map(
+        lambda m: m / 0.5,
+        first_state(optaxmods.scale_by_agr_adam(b1=0.5), tree).mu,
+    ),
+    "scale_by_agr_adan": lambda tree: jax.tree.map(
+        lambda m: m / 0.5,
+        first_state(optaxmods.scale_by_agr_adan(b1=0.5), tree).m,
+    ),
+}
+
+
+def first_state(tx, tree):
+    return tx.update(tree, tx.init(tree), tree)[1]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        *[("agr", kind) for kind in TREES_WITH_BIAS],
+        *[(function, "nnx state") for function in IN_EACH if function != "agr"],
+    ],
+)
+def test_biases_of_two_axes_are_left_alone_by_default(function, kind):
+    matrix, bias = np.asarray(KERNEL), np.asarray(KERNEL[:2])
+    make = TREES_WITH_BIAS[kind]
+    tree = make(jnp.float32(matrix), jnp.float32(bias))
+    want = make(jnp.float32(reference.psi(matrix)), jnp.float32(bias))
+    got = IN_EACH[function](tree)
+    for ours, theirs in zip(
+        jax.tree.leaves(got), jax.tree.leaves(want), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=4e-6)
+
+
+@pytest.mark.parametrize(
+    "reduction_axes",
+    [
+        "all",
+        (-2, -1),
+        {"bias": (0, 1)},
+        lambda _: {"bias": (0, 1)},
+        lambda _: "all",
+    ],
+    ids=["all", "tuple", "tree", "callable", "callable of all"],
+)
+def test_explicit_axes_take_biases_along(reduction_axes):
+    psi = apply({"bias": jnp.float32(KERNEL)}, reduction_axes)["bias"]
+    np.testing.assert_allclose(psi, reference.psi(KERNEL), rtol=2e-6)
+
+
+def test_flax_attention_s_biases_are_left_alone_by_default():
+    model = nn.MultiHeadDotProductAttention(num_heads=2)
+    x = jnp.ones((1, 3, 4))
+    params = model.init(jax.random.key(0), x)["params"]
+    updates = jax.tree.map(jnp.ones_like, params)
+    psi = apply(updates, None)
+    assert psi["query"]["bias"].shape == (2, 2)
+    for name in ("query", "key", "value", "out"):
+        np.testing.assert_array_equal(psi[name]["bias"], 1.0)
+        np.testing.assert_allclose(psi[name]["kernel"], 1 - 1 / 16)
 
 
 def test_a_parameter_named_value_is_no_box():

@@ -1,5 +1,8 @@
 """``TrainState`` in a Flax linen loop."""
 
+import subprocess
+import sys
+
 import chex
 import flax.linen as nn
 from flax.training import train_state
@@ -187,3 +190,51 @@ def test_gal_agr_and_lga_in_one_loop():
     assert min(jax.tree.leaves(moved)) > 0
     mean = state.batch_stats["BatchNorm_0"]["mean"]
     assert np.abs(mean).max() > 0
+
+
+def in_a_new_process(program):
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_flax_is_loaded_at_first_use():
+    """Importing it takes longer than importing all of optaxmods."""
+    program = """if True:
+        import sys
+        import optaxmods
+        from optaxmods import *
+        assert "flax" in dir(optaxmods) and "agr" in dir(optaxmods)
+        print("flax" in sys.modules, "optaxmods.flax" in sys.modules)
+        print(optaxmods.flax.TrainState.__name__, "flax" in sys.modules)
+        import optaxmods.flax as module
+        print(module is optaxmods.flax)
+    """
+    assert in_a_new_process(program) == [
+        *["False", "False", "TrainState", "True", "True"]
+    ]
+
+
+def test_without_flax_its_name_is_told():
+    program = """if True:
+        import sys
+        sys.modules["flax"] = None  # As where it is not installed.
+        import optaxmods
+        optaxmods.agr()
+        try:
+            optaxmods.flax.TrainState
+        except ImportError as error:
+            print(error.name)
+    """
+    assert in_a_new_process(program) == ["flax"]
+
+
+def test_other_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="has no attribute 'flux'"):
+        optaxmods.flux  # noqa: B018
+    assert not hasattr(optaxmods, "_flax")

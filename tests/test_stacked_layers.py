@@ -12,7 +12,7 @@ import pytest
 from transformations import make_updates
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
-from optaxmods.flax import TrainState
+from optaxmods.flax import TrainState, kernel_axes
 
 LAYERS, WIDTH, STEPS = 3, 4, 3
 X = make_updates(jnp.ones((16, WIDTH)))
@@ -27,41 +27,13 @@ def losses_of(logits):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def matrices(updates, stack_axis, stack="blocks"):
-    """As docs/flax.rst has it: all axes but the stack's, of kernels."""
-
-    def axes(path, leaf):
-        own = list(range(leaf.ndim))
-        names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-        if stack is None or stack in names:
-            del own[stack_axis]
-        has_entries = any(leaf.shape[axis] > 1 for axis in own)
-        return tuple(own) if len(own) > 1 and has_entries else ()
-
-    return jax.tree_util.tree_map_with_path(axes, updates)
-
-
-def test_single_entries_are_no_matrices_and_names_are_whole():
-    shapes = {
-        "blocks": {"wide": (3, 2, 2), "single": (3, 1, 1), "bias": (3, 2)},
-        "blocks_end": {"stack": (3, 2, 2), "single": (1, 1), "row": (1, 2)},
-    }
-    params = jax.tree.map(
-        jnp.ones, shapes, is_leaf=lambda node: isinstance(node, tuple)
-    )
-    assert matrices(params, stack_axis=0) == {
-        "blocks": {"wide": (1, 2), "single": (), "bias": ()},
-        "blocks_end": {"stack": (0, 1, 2), "single": (), "row": (0, 1)},
-    }
-    per_layer(stack_axis=0).init(params)  # No group of one entry.
-
-
 def with_agr(reduction_axes=None):
     return optax.chain(agr(reduction_axes=reduction_axes), optax.sgd(0.5))
 
 
 def per_layer(stack_axis):
-    return with_agr(functools.partial(matrices, stack_axis=stack_axis))
+    stacked = {"blocks": stack_axis}
+    return with_agr(functools.partial(kernel_axes, stacked=stacked))
 
 
 def layers_of(stacked, stack_axis, count=LAYERS):
@@ -139,11 +111,10 @@ def test_linen_scan(stack_axis, partitioned):
     for number, layer in enumerate(layers_of(got["blocks"], stack_axis)):
         assert_close(layer, want[str(number)])
     assert_close(got["head"], want["head"])
-    # By default the stack is one matrix, and its bias another.
-    mixed = trained(model, params, with_agr())["blocks"]["Dense_0"]
-    for name in ("kernel", "bias"):
-        distance = jnp.abs(mixed[name] - got["blocks"]["Dense_0"][name]).max()
-        assert distance > 1e-3
+    # By default the stack is one matrix.
+    mixed = trained(model, params, with_agr())["blocks"]["Dense_0"]["kernel"]
+    distance = jnp.abs(mixed - got["blocks"]["Dense_0"]["kernel"]).max()
+    assert distance > 1e-3
 
 
 class NnxBlock(nnx.Module):
@@ -235,8 +206,7 @@ def members():
 
 
 def test_an_ensemble_with_one_optimizer():
-    every_leaf = functools.partial(matrices, stack_axis=0, stack=None)
-    tx = with_agr(every_leaf)
+    tx = with_agr(functools.partial(kernel_axes, stacked=0))
     got = trained_nnx(make_ensemble(nnx.Rngs(0)), tx, logits_of)
     for mine, model in zip(layers_of(got, 0), members(), strict=True):
         assert_close(mine, trained_nnx(model, with_agr()))
