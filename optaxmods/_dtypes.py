@@ -34,11 +34,16 @@ def checked_dtype(
         canonical = jax.dtypes.canonicalize_dtype(dtype)
     except TypeError:
         canonical = None
-    # In an integer dtype the moment would stay 0.
-    if canonical is None or not jnp.issubdtype(canonical, jnp.inexact):
+    # In an integer dtype the moment would stay 0, and in 8 bits it would hardly
+    # move.
+    if (
+        canonical is None
+        or not jnp.issubdtype(canonical, jnp.inexact)
+        or jnp.finfo(canonical).bits < 16
+    ):
         raise ValueError(
-            f"{name} must be None or a floating-point dtype, such as"
-            f" jnp.bfloat16, got {shown(dtype)}."
+            f"{name} must be None or a floating-point dtype of at least 16"
+            f" bits, such as jnp.bfloat16, got {shown(dtype)}."
         )
     return canonical
 

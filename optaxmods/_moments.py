@@ -17,16 +17,14 @@ def zero_moments(
 ) -> optax.Updates:
     """Zeros that are split over a mesh as the parameters are.
 
-    ``None`` takes each parameter's dtype, and a complex parameter keeps it: in
-    a real dtype its moment would lose the imaginary part.
+    ``None`` takes each parameter's dtype, and so do complex parameters beside a
+    real dtype, in which the imaginary part would be lost, and real ones beside
+    a complex one.
     """
-    if dtype is None:
-        return _zeros(params, jnp.result_type)
-    is_real = not jnp.issubdtype(dtype, jnp.complexfloating)
 
     def dtype_of(param: Any) -> Any:
-        is_lost = is_real and jnp.iscomplexobj(param)
-        return jnp.result_type(param) if is_lost else dtype
+        is_own = dtype is None or jnp.iscomplexobj(param) != _is_complex(dtype)
+        return jnp.result_type(param) if is_own else dtype
 
     return _zeros(params, dtype_of)
 
@@ -39,7 +37,19 @@ def zero_second_moments(
     In bfloat16 a decay of 0.999 would change no mean, and in float16 squares
     overflow and vanish.
     """
-    return _zeros(params, wide_dtype if dtype is None else lambda _: dtype)
+
+    def dtype_of(param: Any) -> Any:
+        # Squares are real; beside a complex dtype real ones stay so.
+        is_own = dtype is None or (
+            _is_complex(dtype) and not jnp.iscomplexobj(param)
+        )
+        return wide_dtype(param) if is_own else dtype
+
+    return _zeros(params, dtype_of)
+
+
+def _is_complex(dtype: jax.typing.DTypeLike) -> bool:
+    return jnp.issubdtype(dtype, jnp.complexfloating)
 
 
 def _zeros(params: optax.Params, dtype_of: Callable[..., Any]) -> optax.Updates:

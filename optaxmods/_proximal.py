@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods._checks import check_count
-from optaxmods._dtypes import wide_dtype
 from optaxmods._rates import masked, rate_at
 
 
@@ -54,10 +53,11 @@ def add_proximal_decay(
         lr, wd = (rate_at(name, rate, count) for name, rate in rates.items())
 
         def decayed(u: jax.Array, theta: jax.Array) -> jax.Array:
-            wide = wide_dtype(u, theta)
+            # Updates are as wide as their moments, float32 or wider.
+            wide = jnp.result_type(u, theta)
             decay = wd * jnp.asarray(theta, wide)
             moved = (jnp.asarray(u, wide) + decay) / (1 + lr * wd)
-            return moved.astype(jnp.result_type(u, theta))
+            return moved.astype(wide)
 
         return jax.tree.map(decayed, updates, params), _advanced(state)
 

@@ -6,7 +6,7 @@ Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._agr`,
 
 from collections.abc import Iterator, Sequence
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,13 @@ Arrays = Sequence[jax.Array]
 Groups = tuple[MatrixGroup, ...]
 
 
+class Damping(NamedTuple):
+    """How much of Psi: both in [0, 1], and None as 1."""
+
+    strength: Any
+    max_alpha: Any
+
+
 def regularize(
     updates: optax.Updates,
     strength: jax.typing.ArrayLike,
@@ -33,34 +40,36 @@ def regularize(
     axis_name: AxisNames = None,
 ) -> optax.Updates:
     """Psi of every weight matrix, in float32 or wider; other leaves as is."""
+    dampings = (Damping(strength, max_alpha),)
     (regularized,) = regularize_all(
-        (updates,), (strength,), max_alpha, reduction_axes, axis_name
+        (updates,), dampings, reduction_axes, axis_name
     )
     return regularized
 
 
 def regularize_all(
     trees: Sequence[optax.Updates],
-    strengths: Sequence[jax.typing.ArrayLike],
-    max_alpha: jax.typing.ArrayLike = 1.0,
+    dampings: Sequence[Damping],
     reduction_axes: ReductionAxes = None,
     axis_name: AxisNames = None,
 ) -> Sequence[optax.Updates]:
     """Psi of gradients that are alike, their sums joined; axes by the first.
 
-    Each tree has a strength of its own.
+    Each tree has a damping of its own.
     """
     first = trees[0]
     groups = matrix_groups(first, reduction_axes, axis_name, at_update=True)
-    if all(isinstance(s, float) and s == 0 for s in strengths):
+    if all(isinstance(s, float) and s == 0 for s, _ in dampings):
         return trees
     treedef = jax.tree.structure(first)
     size = treedef.num_leaves
     leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
-    factors = [_unless_1(s) for s in strengths for _ in range(size)]
-    psis = dict(
-        _by_parts(_psi, leaves, groups * len(trees), max_alpha, factors)
-    )
+    own = [
+        Damping(_unless_1(strength), _unless_1(max_alpha))
+        for strength, max_alpha in dampings
+        for _ in range(size)
+    ]
+    psis = dict(_by_parts(_psi, leaves, groups * len(trees), own))
     every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
     return [
         treedef.unflatten(every[index * size : (index + 1) * size])
@@ -76,7 +85,8 @@ def coefficients(
     """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
     groups = matrix_groups(updates, reduction_axes, at_update=True)
     leaves, treedef = jax.tree.flatten(updates)
-    alphas = dict(_by_parts(_alpha, leaves, groups, max_alpha))
+    bounds = [_unless_1(max_alpha)] * len(leaves)
+    alphas = dict(_by_parts(_alpha, leaves, groups, bounds))
     return treedef.unflatten(
         alphas[index]
         if index in alphas
@@ -85,9 +95,7 @@ def coefficients(
     )
 
 
-def _unless_1(
-    number: jax.typing.ArrayLike,
-) -> jax.typing.ArrayLike | None:
+def _unless_1(number: Any) -> Any:
     """None leaves a factor or a bound of 1 out of the program."""
     return None if isinstance(number, float) and number == 1 else number
 
@@ -96,23 +104,15 @@ def _by_parts(
     function,
     leaves: Arrays,
     groups: Sequence[MatrixGroup],
-    max_alpha: jax.typing.ArrayLike,
-    *of_each: Sequence[Any],
+    of_each: Sequence[Any],
 ) -> Iterator[tuple[int, jax.Array]]:
     """Each regularized leaf's index and what ``function`` makes of it."""
     for part in parts(leaves, groups):
-        gradients, *own = (
+        gradients, own = (
             tuple(values[index] for index in part.indices)
-            for values in (leaves, *of_each)
+            for values in (leaves, of_each)
         )
-        results = _of_part(
-            function,
-            part.groups,
-            part.mesh,
-            gradients,
-            _unless_1(max_alpha),
-            *own,
-        )
+        results = _of_part(function, part.groups, part.mesh, gradients, own)
         yield from zip(part.indices, results, strict=True)
 
 
@@ -126,16 +126,12 @@ def _of_part(function, groups: Groups, mesh, *arguments):
 
 
 def _psi(
-    gradients: Arrays,
-    max_alpha: jax.typing.ArrayLike | None,
-    strengths: Sequence[jax.typing.ArrayLike | None],
-    *,
-    groups: Groups,
+    gradients: Arrays, dampings: Sequence[Damping], *, groups: Groups
 ) -> list[jax.Array]:
     """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is 1."""
     psis = []
-    for gradient, strength, four_alpha in zip(
-        gradients, strengths, _four_alpha(gradients, groups), strict=True
+    for gradient, (strength, max_alpha), four_alpha in zip(
+        gradients, dampings, _four_alpha(gradients, groups), strict=True
     ):
         damping = _capped(four_alpha, max_alpha)
         if strength is not None:
@@ -150,14 +146,13 @@ def _psi(
 
 
 def _alpha(
-    gradients: Arrays,
-    max_alpha: jax.typing.ArrayLike | None,
-    *,
-    groups: Groups,
+    gradients: Arrays, bounds: Sequence[Any], *, groups: Groups
 ) -> list[jax.Array]:
     return [
         _capped(four_alpha, max_alpha) / 4
-        for four_alpha in _four_alpha(gradients, groups)
+        for four_alpha, max_alpha in zip(
+            _four_alpha(gradients, groups), bounds, strict=True
+        )
     ]
 
 

@@ -34,7 +34,7 @@ from optaxmods._moments import (
     zero_moments,
     zero_second_moments,
 )
-from optaxmods._psi import regularize, regularize_all
+from optaxmods._psi import Damping, regularize, regularize_all
 from optaxmods._restart import Restart, check_restart, is_due
 from optaxmods._trees import beside
 
@@ -53,9 +53,10 @@ class ScaleByAdanState(NamedTuple):
     v: optax.Updates  # moment of their differences.
     n: optax.Updates  # second moment.
     g: optax.Updates  # the previous raw gradient.
-    # shape=(), float32 or wider; AGR's strength when g came, where it is an
-    # array, as optax.inject_hyperparams makes it; otherwise None.
+    # shape=(), float32 or wider; AGR's strength and max_alpha when g came,
+    # where they are arrays, as optax.inject_hyperparams makes them, or None.
     agr_strength: Any = None
+    agr_max_alpha: Any = None
 
 
 def scale_by_adan(
@@ -212,11 +213,6 @@ def adan_moments(
     check_restart(restart)
     check_axes(reduction_axes, axis_name)
 
-    # Numbers and schedules say themselves what the last strength was.
-    kept_as = None
-    if not callable(strength) and not isinstance(strength, float):
-        kept_as = wide_dtype(strength)
-
     def init_fn(params: optax.Params) -> ScaleByAdanState:
         matrix_groups(params, reduction_axes, axis_name)
         check_floating(params)
@@ -227,7 +223,8 @@ def adan_moments(
             v=zero_moments(params, mu_dtype),
             n=zero_second_moments(params, nu_dtype),
             g=zero_moments(params, mu_dtype),
-            agr_strength=None if kept_as is None else jnp.zeros([], kept_as),
+            agr_strength=_kept(strength),
+            agr_max_alpha=_kept(max_alpha),
         )
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -238,16 +235,16 @@ def adan_moments(
             beside(updates, kept)
             for kept in (state.m, state.v, state.n, state.g)
         )
-        now = strength_at(strength, state.count)
-        psi = max_alpha, reduction_axes, axis_name
+        now = Damping(strength_at(strength, state.count), max_alpha)
+        axes = reduction_axes, axis_name
         if difference == "printed":
-            regularized, previous = regularize(updates, now, *psi), g
+            regularized, previous = regularize(updates, *now, *axes), g
         else:
-            # Each with the strength of its own step: v is then Adan's moment
+            # Each with the damping of its own step: v is then Adan's moment
             # of one sequence of Psi(g), which never turns a step round.
-            before = _strength_before(strength, now, state)
+            before = _damping_before(strength, now, state)
             regularized, previous = regularize_all(
-                (updates, g), (now, before), *psi
+                (updates, g), (now, before), *axes
             )
         # Moments may be kept narrow, but are formed in float32 or wider.
         is_plain = regularized is updates
@@ -283,11 +280,9 @@ def adan_moments(
             v=stored(updates, v, state.v),
             n=stored(updates, n, state.n),
             g=stored(updates, gradients, state.g),
+            agr_strength=_kept(strength, now.strength),
+            agr_max_alpha=_kept(max_alpha, now.max_alpha),
         )
-        if state.agr_strength is not None:
-            new_state = new_state._replace(
-                agr_strength=jnp.asarray(now, state.agr_strength.dtype)
-            )
         if restart is not None:
             new_state = _restarted(new_state, is_due(restart, count))
         return scaled, new_state
@@ -295,15 +290,27 @@ def adan_moments(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _strength_before(
-    strength: optax.ScalarOrSchedule,
-    now: jax.typing.ArrayLike,
-    state: ScaleByAdanState,
-) -> jax.typing.ArrayLike:
-    """The strength of the step before, in the first step any number."""
+def _kept(argument: Any, number: Any = 0) -> jax.Array | None:
+    """The number of the last update, where the argument does not say it."""
+    if callable(argument) or isinstance(argument, float):
+        return None
+    return jnp.asarray(number, wide_dtype(argument))
+
+
+def _damping_before(
+    strength: optax.ScalarOrSchedule, now: Damping, state: ScaleByAdanState
+) -> Damping:
+    """The damping of the step before, in the first step any."""
+    last = Damping(state.agr_strength, state.agr_max_alpha)
     if callable(strength):
-        return strength_at(strength, jnp.maximum(state.count - 1, 0))
-    return now if state.agr_strength is None else state.agr_strength
+        count = jnp.maximum(state.count - 1, 0)
+        last = last._replace(strength=strength_at(strength, count))
+    return Damping(
+        *(
+            now if was is None else was
+            for was, now in zip(last, now, strict=True)
+        )
+    )
 
 
 def _difference(

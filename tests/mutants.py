@@ -128,8 +128,8 @@ MUTANTS = [
     Mutant(
         "strengths of two trees are mixed up",
         "_psi.py",
-        "[_unless_1(s) for s in strengths for _ in range(size)]",
-        "[_unless_1(s) for _ in range(size) for s in strengths]",
+        "in dampings\n        for _ in range(size)\n    ]",
+        "in dampings * size\n    ]",
         "adan_difference " + ADAN,
     ),
     Mutant(
@@ -150,9 +150,16 @@ MUTANTS = [
     Mutant(
         "vectors are matrices",
         "_axes.py",
-        'matrix = entry == "all" or len(shape) >= 2',
-        'matrix = entry == "all" or len(shape) >= 1',
+        'entry == "all" or (len(shape) >= 2 and',
+        'entry == "all" or (len(shape) >= 1 and',
         "axes agr",
+    ),
+    Mutant(
+        "a bias of two axes is a matrix",
+        "_axes.py",
+        'len(shape) >= 2 and own_name != "bias"',
+        "len(shape) >= 2",
+        "axes",
     ),
     Mutant(
         "one tuple for all takes vectors, too",
@@ -186,15 +193,15 @@ MUTANTS = [
     Mutant(
         "the first moment sees the raw gradient",
         "_adamw_agr.py",
-        "update_moment(regularized, widened(state.mu), b1, 1)",
-        "update_moment(updates, widened(state.mu), b1, 1)",
+        "update_moment(regularized, widened(mu), b1, 1)",
+        "update_moment(gradients, widened(mu), b1, 1)",
         ADAM,
     ),
     Mutant(
         "the second moment sees Psi",
         "_adamw_agr.py",
-        "            updates, widened(state.nu), b2, 2",
-        "            regularized, widened(state.nu), b2, 2",
+        "            gradients, widened(nu), b2, 2",
+        "            regularized, widened(nu), b2, 2",
         ADAM,
     ),
     Mutant(
@@ -215,7 +222,7 @@ MUTANTS = [
         "Nesterov's gradient is the raw one",
         "_adamw_agr.py",
         "optax.tree.bias_correction(regularized, b1, count)",
-        "optax.tree.bias_correction(updates, b1, count)",
+        "optax.tree.bias_correction(gradients, b1, count)",
         ADAM,
     ),
     Mutant(
@@ -228,8 +235,8 @@ MUTANTS = [
     Mutant(
         "Adam's moments are formed in their own dtype",
         "_adamw_agr.py",
-        "updates, regularized = widened(updates), widened(regularized)",
-        "regularized = regularized",
+        "gradients, regularized = widened(updates), widened(regularized)",
+        "gradients = updates",
         ADAM,
     ),
     # Algorithm 1, Adan with and without AGR.
@@ -243,7 +250,7 @@ MUTANTS = [
     Mutant(
         "the second moment's difference is the first one's",
         "_scale_by_adan.py",
-        "raw_d = _difference(updates, state.g, first)",
+        "raw_d = d if is_plain else _difference(gradients, g, first)",
         "raw_d = d",
         ADAN,
     ),
@@ -264,8 +271,8 @@ MUTANTS = [
     Mutant(
         "the extrapolated gradient is the gradient",
         "_scale_by_adan.py",
-        "extrapolated = optax.tree.add_scale(updates, b2, raw_d)",
-        "extrapolated = updates",
+        "extrapolated = optax.tree.add_scale(gradients, b2, raw_d)",
+        "extrapolated = gradients",
         ADAN,
     ),
     Mutant(
@@ -285,22 +292,29 @@ MUTANTS = [
     Mutant(
         "an injected strength is not kept",
         "_scale_by_adan.py",
-        "agr_strength=jnp.asarray(now, state.agr_strength.dtype)",
+        "agr_strength=_kept(strength, now.strength)",
         "agr_strength=state.agr_strength",
+        ADAN,
+    ),
+    Mutant(
+        "an injected largest coefficient is not kept",
+        "_scale_by_adan.py",
+        "agr_max_alpha=_kept(max_alpha, now.max_alpha)",
+        "agr_max_alpha=state.agr_max_alpha",
         ADAN,
     ),
     Mutant(
         "the regularized gradient is kept",
         "_scale_by_adan.py",
-        "g=returned_as_came(updates, state.g)",
-        "g=returned_as_came(regularized, state.g)",
+        "g=stored(updates, gradients, state.g)",
+        "g=stored(updates, regularized, state.g)",
         ADAN,
     ),
     Mutant(
         "the moments' dtype is that of m",
         "_scale_by_adan.py",
-        "n=optax.tree.cast_like(n, state.n)",
-        "n=optax.tree.cast_like(n, state.m)",
+        "n=stored(updates, n, state.n)",
+        "n=stored(updates, n, state.m)",
         ADAN,
     ),
     Mutant(
@@ -334,8 +348,8 @@ MUTANTS = [
     Mutant(
         "the proximal decay is formed in the narrow dtype",
         "_proximal.py",
-        "wide = wide_dtype(u, theta)",
         "wide = jnp.result_type(u, theta)",
+        "wide = jnp.result_type(theta)",
         ADAN + " precision",
     ),
     # Dtypes of both.
@@ -356,15 +370,15 @@ MUTANTS = [
     Mutant(
         "a real moment of a complex gradient",
         "_moments.py",
-        "is_lost = is_real and jnp.iscomplexobj(param)",
-        "is_lost = False",
+        "is_own = dtype is None or jnp.iscomplexobj(param) !=",
+        "is_own = dtype is None or jnp.iscomplexobj(param) and not",
         "moments narrow_moments",
     ),
     Mutant(
         "second moments as narrow as the parameters",
         "_moments.py",
-        "wide_dtype if dtype is None",
-        "jnp.result_type if dtype is None",
+        "return wide_dtype(param) if is_own else dtype",
+        "return jnp.result_type(param) if is_own else dtype",
         "narrow_moments",
     ),
     Mutant(
@@ -434,7 +448,7 @@ MUTANTS = [
     Mutant(
         "an excess may overflow",
         "_lga_status.py",
-        "excess = jnp.clip(f - lower, -largest, largest)",
+        "excess = jnp.clip(f - lower, -LARGEST, LARGEST)",
         "excess = f - lower",
         LGA,
     ),

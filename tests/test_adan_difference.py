@@ -87,11 +87,25 @@ def test_a_constant_gradient_has_no_difference(difference, size):
     np.testing.assert_allclose(largest, size, rtol=1e-5, atol=1e-7)
 
 
-def test_no_step_is_uphill_where_agr_is_suspended():
-    # A lone entry; its gradient falls to a tenth where the strength falls to 0.
-    tx = optaxmods.scale_by_agr_adan(
-        strength=lambda step: jnp.where(step < 50, 1.0, 0.0)
-    )
+def suspended(step):
+    return jnp.where(step < 50, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        optaxmods.scale_by_agr_adan(strength=suspended),
+        optax.inject_hyperparams(optaxmods.scale_by_agr_adan)(
+            strength=suspended
+        ),
+        optax.inject_hyperparams(optaxmods.scale_by_agr_adan)(
+            max_alpha=suspended
+        ),
+    ],
+    ids=["scheduled", "injected strength", "injected max_alpha"],
+)
+def test_no_step_is_uphill_where_agr_is_suspended(tx):
+    # A lone entry; its gradient falls to a tenth where AGR ends.
     gradients = (
         jnp.zeros((100, 2, 2))
         .at[:, 0, 0]

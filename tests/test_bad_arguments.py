@@ -136,7 +136,9 @@ def test_flags(name, factory, given):
         factory(**{name: given})
 
 
-@pytest.mark.parametrize("dtype", ["bf16", 3, int, bool, jnp.ones(2)])
+@pytest.mark.parametrize(
+    "dtype", ["bf16", 3, int, bool, jnp.ones(2), jnp.float8_e5m2]
+)
 @pytest.mark.parametrize("name", ["mu_dtype", "nu_dtype"])
 @pytest.mark.parametrize("factory", BY_MOMENTS)
 def test_a_dtype_that_no_moment_has(factory, name, dtype):

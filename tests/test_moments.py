@@ -40,3 +40,18 @@ def test_a_real_moment_of_complex_parameters():
     # A mean of squares is real, one of gradients is not.
     assert state.nu.dtype == jnp.float32
     assert state.mu.dtype == jnp.complex64
+
+
+def test_a_complex_moment_of_real_parameters():
+    # Beside complex ones, whose moments it is for.
+    tx = optaxmods.scale_by_agr_adam(
+        mu_dtype=jnp.complex64, nu_dtype=jnp.complex64
+    )
+    params = {
+        "real": jnp.ones((2, 3), jnp.bfloat16),
+        "complex": jnp.ones((2, 3), jnp.complex64),
+    }
+    _, state = tx.update(params, tx.init(params))  # A warning is an error.
+    assert state.mu["real"].dtype == jnp.bfloat16
+    assert state.nu["real"].dtype == jnp.float32
+    assert state.mu["complex"].dtype == state.nu["complex"].dtype == "complex64"
