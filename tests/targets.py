@@ -57,14 +57,11 @@ TARGETS = {
     "2x2": squares(np.zeros((2, 2)), [[3, -2], [1, 4]]),
     "rosenbrock": rosenbrock(1),
     "one-hot": Target(np.zeros((4, 1), np.float32), WEIGHTS, one_hot),
-}
-
-# As optax has them, too.
-COMPLEX_TARGETS = {
-    "parabola": squares(
+    # As optax has them, too.
+    "complex parabola": squares(
         [[-1, 10, 1]], [[1 + 1j, -1 - 1j, 1 + 1j]], np.complex64
     ),
-    "rosenbrock": rosenbrock(1 + 1j, np.complex64),
+    "complex rosenbrock": rosenbrock(1 + 1j, np.complex64),
 }
 
 
@@ -80,6 +77,7 @@ def descend(tx, target, steps=STEPS):
     def step(carry, count):
         params, state = carry
         value, gradient = jax.value_and_grad(target.loss)(params, count)
+        gradient = jnp.conj(gradient)  # As optax takes complex ones.
         updates, state = tx.update(gradient, state, params, value=value)
         params = optax.apply_updates(params, updates)
         off = jnp.abs(params - minimum) / (1 + jnp.abs(minimum))
