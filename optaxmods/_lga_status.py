@@ -29,8 +29,10 @@ LOWER_BOUNDS = ("ema", "average", "momentum")
 OMEGA_LOSSES = ("step", "window")
 MOMENTUM = 0.9  # Of lower_bound="momentum" (Appendix A.9).
 LARGEST = float(jnp.finfo(jnp.float32).max)
-# An upper bound of no loss. Infinity would trip jax_debug_infs.
+# An upper bound of no loss; infinity would trip jax_debug_infs. Those of losses
+# are below it, by a rounding.
 NO_BOUND = LARGEST
+LARGEST_BOUND = LARGEST * (1 - float(jnp.finfo(jnp.float32).epsneg))
 
 
 class LgaState(NamedTuple):
@@ -180,7 +182,7 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     if rule.upper_bound == "first_value":
         # The first finite loss, known from its own step on.
         is_first = (upper >= NO_BOUND) & jnp.isfinite(loss)
-        upper = jnp.where(is_first, loss, upper)
+        upper = jnp.where(is_first, jnp.minimum(loss, LARGEST_BOUND), upper)
     lower = state.lga_lower_bound
     if not isinstance(rule.lower_bound, str):
         lower = jnp.asarray(rule.lower_bound, jnp.float32)
@@ -190,7 +192,8 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     eps = jnp.asarray(rule.eps, jnp.float32)
     # The difference of two finite losses need not be finite.
     excess = jnp.clip(f - lower, -LARGEST, LARGEST)
-    is_active = (excess >= eps) & (f <= upper) & jnp.isfinite(loss)
+    is_below = jnp.minimum(f, LARGEST_BOUND) <= upper
+    is_active = (excess >= eps) & is_below & jnp.isfinite(loss)
     omega = jnp.where(is_active, excess, 0.0)  # Eq. 4
     return Used(gamma, omega, lower, upper)
 
@@ -224,7 +227,8 @@ def advanced(
     upper = used.upper
     if rule.upper_bound == "first_window":
         # The first one that closes while there is no bound.
-        upper = jnp.where(done & (upper >= NO_BOUND), mean, upper)
+        bound = jnp.minimum(mean, LARGEST_BOUND)
+        upper = jnp.where(done & (upper >= NO_BOUND), bound, upper)
     lower = _lower_bound(rule, used.lower, mean, windows)
     return LgaState(
         lga_count=jnp.asarray(optax.safe_increment(state.lga_count)),

@@ -406,8 +406,15 @@ MUTANTS = [
     Mutant(
         "a loss at the upper bound does not count",
         "_lga_status.py",
-        "(f <= upper)",
-        "(f < upper)",
+        "is_below = jnp.minimum(f, LARGEST_BOUND) <= upper",
+        "is_below = jnp.minimum(f, LARGEST_BOUND) < upper",
+        LGA,
+    ),
+    Mutant(
+        "a bound of the largest loss is none",
+        "_lga_status.py",
+        "bound = jnp.minimum(mean, LARGEST_BOUND)",
+        "bound = mean",
         LGA,
     ),
     Mutant(
