@@ -51,12 +51,13 @@ def _warning_of_learning_rates(
         first = args[0] if args else None
         is_number = isinstance(first, numbers.Real)
         if is_number and 0 < float(first) < SMALL_STRENGTH:
+            rate = f"{float(first):g}"
             warnings.warn(
-                f"agr({first}) sets AGR's strength to {first}, which leaves it"
+                f"agr({rate}) sets AGR's strength to {rate}, which leaves it"
                 " almost off: a learning rate goes to the optimizer behind it,"
-                f" optax.chain(agr(), optax.adamw({first})), or into"
-                f" adamw_agr({first}), and a strength that is meant so is"
-                f" passed as agr(strength={first}).",
+                f" optax.chain(agr(), optax.adamw({rate})), or into"
+                f" adamw_agr({rate}), and a strength that is meant so is"
+                f" passed as agr(strength={rate}).",
                 stacklevel=2,
             )
         return transformation

@@ -112,7 +112,9 @@ def check_moments(eps: Any, eps_root: Any, **decay_rates: Any) -> None:
 
 def check_arrays(tree: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, numbers.Number):
+        # A linen module has a dtype, too.
+        is_array = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+        if not is_array and not isinstance(leaf, numbers.Number):
             raise ValueError(
                 "gradients and parameters must be trees of arrays, but"
                 f" {label(path)} is {shown(leaf)}."
@@ -155,6 +157,14 @@ def check_mask(mask: Any) -> None:
     is_leaf = jax.tree_util.all_leaves([mask])
     if is_leaf and not callable(mask) and not is_boolean(mask):
         raise ValueError(f"{MASK_IS}, got {shown(mask)}.")
+    # What optax.inject_hyperparams makes of a callable: it takes one for a
+    # schedule, and hands on what that returned for a step.
+    if is_leaf and is_boolean(mask):
+        raise ValueError(
+            f"mask is {mask} for all parameters: pass weight_decay=0 or no"
+            " mask instead, and with optax.inject_hyperparams name a callable"
+            " in static_args."
+        )
 
 
 def is_transformation(value: Any) -> bool:
@@ -224,11 +234,14 @@ def check_state(state: Any, kind: type) -> None:
     """
     fields = kind._fields  # pyright: ignore[reportAttributeAccessIssue]
     if getattr(state, "_fields", None) != fields:
+        got = _a(type(state).__name__)
+        if type(state).__name__ == kind.__name__:  # Optax has one, too.
+            got += f" of {type(state).__module__.split('.')[0]}"
         raise ValueError(
             f"the state must be {_a(kind.__name__)}, which this"
-            " transformation's init or last update returned, got"
-            f" {_a(type(state).__name__)}: call init again where the optimizer"
-            " has changed."
+            f" transformation's init or last update returned, got {got}: pass"
+            " the whole state, and call init again where the optimizer has"
+            " changed."
         )
 
 

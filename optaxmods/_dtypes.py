@@ -43,7 +43,8 @@ def checked_dtype(
     ):
         raise ValueError(
             f"{name} must be None or a floating-point dtype of at least 16"
-            f" bits, such as jnp.bfloat16, got {shown(dtype)}."
+            f" bits, such as jnp.bfloat16, got {shown(dtype)}; with"
+            " optax.inject_hyperparams name it in static_args."
         )
     return canonical
 

@@ -87,9 +87,6 @@ def checked_mask(mask: Any) -> Any:
 
     def mask_of(tree: Any) -> Any:
         found = mask(tree) if is_function(mask) else mask
-        # A function is true, whatever it would return.
-        if any(map(callable, jax.tree.leaves(found))):
-            raise ValueError(f"{MASK_IS}, got functions in it.")
         try:
             jax.tree.structure(found).flatten_up_to(tree)
         except ValueError:
@@ -99,6 +96,18 @@ def checked_mask(mask: Any) -> Any:
             raise ValueError(
                 _sentence("mask", "the parameters", differ, fix)
             ) from None
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+            # Text and functions are true, whatever they say or return.
+            if isinstance(leaf, str) or callable(leaf):
+                what = f"{leaf!r}" if isinstance(leaf, str) else "a function"
+            elif getattr(leaf, "shape", ()) != ():
+                what = f"an array of shape {leaf.shape}"
+            else:
+                continue
+            raise ValueError(
+                f"mask must be a tree of booleans, but {label(path)} is {what}:"
+                " one boolean for each parameter."
+            )
         return found
 
     return mask_of

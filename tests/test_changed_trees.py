@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from transformations import losing
@@ -154,10 +155,33 @@ def test_masks_that_fit(name):
 
 
 @pytest.mark.parametrize("name", WITH_MASK)
-def test_a_mask_of_functions(name):
-    tx = WITH_MASK[name](mask=dict.fromkeys(PARAMS, jnp.ndim))
-    with pytest.raises(ValueError, match="mask must be a tree of booleans or"):
+@pytest.mark.parametrize(
+    ("leaf", "what"),
+    [
+        (jnp.ndim, "a function"),
+        ("no_decay", "'no_decay'"),  # A label, as optax.partition has them.
+        (np.ones((3, 2), bool), r"an array of shape \(3, 2\)"),
+    ],
+)
+def test_a_mask_of_other_leaves(name, leaf, what):
+    message = f"mask must be a tree of booleans, but w is {what}: one boolean"
+    for mask in ({"head": True, "w": leaf}, lambda _: {"head": 1, "w": leaf}):
+        tx = WITH_MASK[name](mask=mask)
+        with pytest.raises(ValueError, match=message):
+            tx.init(PARAMS)
+
+
+@pytest.mark.parametrize("name", WITH_MASK)
+def test_a_mask_that_was_taken_for_a_schedule(name):
+    factory = WITH_MASK[name]
+    keywords = {"mask": lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)}
+    tx = optax.inject_hyperparams(factory.func)(**factory.keywords, **keywords)
+    with pytest.raises(ValueError, match="name a callable in static_args"):
         tx.init(PARAMS)
+    named = optax.inject_hyperparams(factory.func, static_args="mask")(
+        **factory.keywords, **keywords
+    )
+    named.init(PARAMS)
 
 
 @pytest.mark.parametrize("name", WITH_MASK)
@@ -222,11 +246,19 @@ def test_the_state_of_another_transformation(name, other):
     tx, state = make(), make_other().init(PARAMS)
     message = (
         f"the state must be an? {kind}, which this transformation's init or"
-        f" last update returned, got {got}: call init again where"
+        f" last update returned, got {got}: pass the whole state,"
+        " and call init again where the optimizer has changed"
     )
     with pytest.raises(ValueError, match=message) as error:
         tx.update(PARAMS, state, PARAMS, value=1.0)
     assert "\n" not in str(error.value)
+
+
+def test_a_state_of_the_same_name():
+    tx = optaxmods.scale_by_adan()
+    state = optax.adan(1e-3).init(PARAMS)[0]
+    with pytest.raises(ValueError, match="got a ScaleByAdanState of optax"):
+        tx.update(PARAMS, state, PARAMS)
 
 
 def test_a_state_of_a_class_that_was_imported_twice():
