@@ -110,6 +110,10 @@ def returning_steps(
     """
 
     def update_fn(updates, state, params=None, **extra_args):
+        if not _is_given(updates) and jax.tree.leaves(params):
+            raise ValueError(
+                "the gradients are None: call tx.update(grads, state, params)."
+            )
         check_floating(updates)
         params = params_beside(updates, params)
         transformed, state = tx.update(updates, state, params, **extra_args)
@@ -120,6 +124,10 @@ def returning_steps(
         return returned_as_came(transformed, like), state
 
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
+
+
+def _is_given(updates: Any) -> bool:
+    return updates is not None
 
 
 def cast(leaf: Any, dtype: jnp.dtype) -> Any:

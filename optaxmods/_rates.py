@@ -43,7 +43,7 @@ def masked(
 ) -> optax.GradientTransformationExtraArgs:
     """``decay``, within a mask if there is one."""
     if mask is None:
-        return decay
+        return _without_mask(decay)
     tx = optax.masked(decay, checked_mask(mask))
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -55,6 +55,20 @@ def masked(
         return tx.update(updates, state, params, **extra_args)
 
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
+
+
+def _without_mask(
+    decay: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    def update_fn(updates, state, params=None, **extra_args):
+        if isinstance(state, optax.MaskedState):
+            raise ValueError(
+                "the state is that of an optimizer with a mask, but none was"
+                " given: give it, or call init again."
+            )
+        return decay.update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(decay.init, update_fn)
 
 
 def _reading_its_state(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods._axes import AxesOfMetadata, is_box_key, names_along
-from optaxmods._checks import check_transformation, shown
+from optaxmods._checks import check_flag, check_transformation, shown
 
 # Of tx.update, beside the extra arguments.
 HANDED_ON = ("updates", "state", "params")
@@ -220,8 +220,14 @@ def kernel_axes(
       >>> tx = agr(reduction_axes=per_layer)
     """
     stacks = _checked_stacks(stacked)
+    check_flag("embeddings", embeddings)
     if isinstance(partition_names, str):
         partition_names = (partition_names,)
+    if not isinstance(partition_names, tuple):
+        raise ValueError(
+            "partition_names must be a name or a tuple of names, got"
+            f" {shown(partition_names)}."
+        )
     _check_names(updates, stacks)
 
     def axes(path: Any, node: Any) -> tuple[int, ...]:

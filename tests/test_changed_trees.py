@@ -193,6 +193,27 @@ def test_a_mask_given_later(name):
         tx.update(PARAMS, state, PARAMS)
 
 
+@pytest.mark.parametrize(
+    "rates",
+    [{}, {"learning_rate": schedule}, {"weight_decay": schedule}],
+    ids=["numbers", "scheduled rate", "scheduled decay"],
+)
+@pytest.mark.parametrize("name", WITH_MASK)
+def test_a_mask_left_out_later(name, rates):
+    make = WITH_MASK[name]
+    state = make(mask={"head": True, "w": False}).init(PARAMS)
+    tx = make(**rates)
+    with pytest.raises(ValueError, match="with a mask, but none was given"):
+        tx.update(PARAMS, state, PARAMS)
+
+
+@pytest.mark.parametrize("name", WITH_MASK)
+def test_gradients_that_are_none(name):
+    tx = WITH_MASK[name]()
+    with pytest.raises(ValueError, match="the gradients are None"):
+        tx.update(None, tx.init(PARAMS), PARAMS)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("changed", ["learning_rate", "weight_decay"])
 @pytest.mark.parametrize("name", WITH_MASK)
