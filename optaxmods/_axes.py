@@ -75,7 +75,9 @@ def matrix_groups(
     if is_function(reduction_axes, _is_axes) and not at_update:
         _check_no_metadata(axes_of)
     groups = []
-    own_names = _own_names([path for path, _ in leaves])
+    own_names: list[Any] = [None] * len(leaves)
+    if axes_of.shared is None and axes_of.by_path is None:  # The default.
+        own_names = _own_names([path for path, _ in leaves])
     for (path, leaf), own_name in zip(leaves, own_names, strict=True):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             groups.append(MatrixGroup((), ()))
@@ -218,7 +220,7 @@ def _is_axis_names(entry: Any) -> bool:
 
 
 def _leaf_axes(
-    path: Any, own_name: str, shape: tuple[int, ...], shards: int, rule: _Rule
+    path: Any, own_name: Any, shape: tuple[int, ...], shards: int, rule: _Rule
 ) -> Axes:
     """The axes of one leaf, non-negative, with a group of several entries."""
     entry = rule.entry(path)
@@ -300,17 +302,17 @@ def _own_names(paths: list[Any]) -> list[str]:
     A box's ``value`` is no name of its own, but a NamedTuple's field is. The
     box holds nothing else.
     """
-    below = Counter(
-        names[:length]
-        for names in map(key_names, paths)
-        for length in range(len(names))
-    )
+    below = Counter()
+    if any(path and is_box_key(path[-1]) for path in paths):
+        below.update(
+            path[:length]
+            for path in map(tuple, paths)
+            for length in range(len(path))
+        )
 
     def own_name(path: Any) -> str:
         bare = tuple(path)
-        while bare and is_box_key(bare[-1]):
-            if below[key_names(bare[:-1])] > 1:
-                break
+        while bare and is_box_key(bare[-1]) and below[bare[:-1]] == 1:
             bare = bare[:-1]
         return names_along(bare[-1:])[-1] if bare else ""
 

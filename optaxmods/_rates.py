@@ -5,6 +5,7 @@ where the state is that of another optimizer.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import optax
@@ -43,32 +44,24 @@ def masked(
 ) -> optax.GradientTransformationExtraArgs:
     """``decay``, within a mask if there is one."""
     if mask is None:
-        return _without_mask(decay)
-    tx = optax.masked(decay, checked_mask(mask))
-
-    def update_fn(updates, state, params=None, **extra_args):
-        if not isinstance(state, optax.MaskedState):
-            raise ValueError(
-                "mask was given, but the state is that of an optimizer without"
-                " one: call init again, or give the mask from the start."
-            )
-        return tx.update(updates, state, params, **extra_args)
-
-    return optax.GradientTransformationExtraArgs(tx.init, update_fn)
+        return _checking(decay, _check_unmasked)
+    return _checking(optax.masked(decay, checked_mask(mask)), _check_masked)
 
 
-def _without_mask(
-    decay: optax.GradientTransformationExtraArgs,
-) -> optax.GradientTransformationExtraArgs:
-    def update_fn(updates, state, params=None, **extra_args):
-        if isinstance(state, optax.MaskedState):
-            raise ValueError(
-                "the state is that of an optimizer with a mask, but none was"
-                " given: give it, or call init again."
-            )
-        return decay.update(updates, state, params, **extra_args)
+def _check_masked(state: Any) -> None:
+    if not isinstance(state, optax.MaskedState):
+        raise ValueError(
+            "mask was given, but the state is that of an optimizer without"
+            " one: call init again, or give the mask from the start."
+        )
 
-    return optax.GradientTransformationExtraArgs(decay.init, update_fn)
+
+def _check_unmasked(state: Any) -> None:
+    if isinstance(state, optax.MaskedState):
+        raise ValueError(
+            "the state is that of an optimizer with a mask, but none was"
+            " given: give it, or call init again."
+        )
 
 
 def _reading_its_state(
@@ -78,12 +71,18 @@ def _reading_its_state(
 ) -> optax.GradientTransformationExtraArgs:
     if not callable(rate):
         return optax.with_extra_args_support(make(rate))
-    tx = optax.with_extra_args_support(
-        make(lambda count: rate_at(name, rate, count))
-    )
+    tx = make(lambda count: rate_at(name, rate, count))
+    return _checking(tx, functools.partial(check_count, name))
+
+
+def _checking(
+    tx: optax.GradientTransformation, check: Callable[[Any], None]
+) -> optax.GradientTransformationExtraArgs:
+    """``tx``, whose state is looked at before each update."""
+    tx = optax.with_extra_args_support(tx)
 
     def update_fn(updates, state, params=None, **extra_args):
-        check_count(name, state)
+        check(state)
         return tx.update(updates, state, params, **extra_args)
 
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)

@@ -51,32 +51,37 @@ def beside(
     Raises:
       ValueError: it is not like the updates elsewhere.
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(
-        updates, is_leaf=_is_none
-    )
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
     try:
         parts = treedef.flatten_up_to(tree)
     except ValueError:
-        differ = _difference(leaves, updates, GRADIENTS, tree, name)
+        differ = _difference(
+            jax.tree.leaves_with_path(updates, is_leaf=_is_none),
+            updates,
+            GRADIENTS,
+            tree,
+            name,
+        )
         raise ValueError(_sentence(GRADIENTS, name, differ, fix)) from None
-    for (path, update), part in zip(leaves, parts, strict=True):
-        if update is None:
+    for index, (update, part) in enumerate(zip(leaves, parts, strict=True)):
+        shape = _shape(part)
+        if update is None or (shape is not None and shape == _shape(update)):
             continue
-        ours, theirs = _shape(update), _shape(part)
-        if theirs is None:
+        # Paths are slow, and told only here.
+        paths = jax.tree.leaves_with_path(updates, is_leaf=_is_none)
+        where = label(paths[index][0])
+        if shape is None:
             kind = "missing" if part is None else "no array"
-            differ = f"{label(path)} is {kind} in {name}"
-        elif ours != theirs:
-            differ = (
-                f"{label(path)} is of shape {ours} in {GRADIENTS} and"
-                f" {theirs} in {name}"
-            )
+            differ = f"{where} is {kind} in {name}"
         else:
-            continue
+            differ = (
+                f"{where} is of shape {_shape(update)} in {GRADIENTS} and"
+                f" {shape} in {name}"
+            )
         raise ValueError(_sentence(GRADIENTS, name, differ, fix))
     return treedef.unflatten(
         None if update is None else part
-        for (_, update), part in zip(leaves, parts, strict=True)
+        for update, part in zip(leaves, parts, strict=True)
     )
 
 
@@ -114,7 +119,7 @@ def checked_mask(mask: Any) -> Any:
 
 
 def label(path: Any) -> str:
-    return "/".join(key_names(path)) or "the only leaf"
+    return _joined(key_names(path))
 
 
 def key_names(path: Any) -> tuple[str, ...]:

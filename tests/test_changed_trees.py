@@ -3,6 +3,7 @@
 import collections
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,9 +150,10 @@ def test_masks_that_fit(name):
         if isinstance(mask, bool):
             mask = functools.partial(lambda tree, one: one, one=mask)
         tx = WITH_MASK[name](mask=mask)
-        no_array(
+        updates, _ = no_array(
             lambda tree, tx=tx: tx.update(tree, tx.init(tree), tree), PARAMS
         )
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, PARAMS)
 
 
 @pytest.mark.parametrize("name", WITH_MASK)
@@ -286,7 +288,8 @@ def test_a_state_of_a_class_that_was_imported_twice():
     tx = OF_ONE["lga"][1]()
     state = tx.init(PARAMS)
     again = collections.namedtuple("LgaState", state._fields)(*state)
-    no_array(lambda tree: tx.update(tree, again, value=1.0), PARAMS)
+    _, after = no_array(lambda tree: tx.update(tree, again, value=1.0), PARAMS)
+    assert type(after) is type(state)
 
 
 @pytest.mark.parametrize("returned", [None, "0.1", [0.1], jnp.ones(3)])
@@ -306,4 +309,7 @@ def test_numbers_that_schedules_return(rate):
             **{"learning_rate": 0.1, rate: lambda step, n=number: n}
         )
         tree = {"w": jnp.ones(2, jnp.complex64)}
-        no_array(lambda t, tx=tx: tx.update(t, tx.init(t), t), tree)
+        updates, _ = no_array(
+            lambda t, tx=tx: tx.update(t, tx.init(t), t), tree
+        )
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, tree)

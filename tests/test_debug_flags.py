@@ -2,6 +2,7 @@
 
 import contextlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +43,8 @@ def test_no_number_is_infinite_or_none(name, jit):
         for step in range(1 if name not in LGA else 3):
             gradients = make_updates(PARAMS, step)
             _, state = update(gradients, state, PARAMS)
+    # The flags look at what is computed; this at what is kept.
+    chex.assert_tree_all_finite(state)
 
 
 def test_the_checks_find_what_is_there():

@@ -76,7 +76,7 @@ def step_or_skip(tx, loss_dtype, skip, params, state):
     return jax.lax.cond(skip, lambda: (params, state), update)
 
 
-def check(name, dtype, place=lambda tree: tree):
+def assert_types_stay(name, dtype, place=lambda tree: tree):
     tx = optax.with_extra_args_support(CASES[name]())
     params = place(make_params(dtype))
     # A loss of another width than the parameters.
@@ -94,7 +94,7 @@ def check(name, dtype, place=lambda tree: tree):
 @pytest.mark.parametrize("name", CASES)
 def test_a_skipped_step_has_the_types_of_a_step(name, dtype):
     with enable_x64(dtype in ("float64", "complex128")):
-        check(name, dtype)
+        assert_types_stay(name, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -111,4 +111,4 @@ def test_on_explicit_axes(name, dtype):
         }
 
     with jax.set_mesh(mesh):
-        check(name, dtype, place)
+        assert_types_stay(name, dtype, place)
