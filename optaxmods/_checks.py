@@ -240,8 +240,8 @@ def check_state(state: Any, kind: type) -> None:
         raise ValueError(
             f"the state must be {_a(kind.__name__)}, which this"
             f" transformation's init or last update returned, got {got}: pass"
-            " the whole state, and call init again where the optimizer has"
-            " changed."
+            " back what it returned, and call init again where the optimizer"
+            " has changed."
         )
 
 

@@ -5,7 +5,6 @@ windows completed before it left (:func:`read`), then f joins the window
 (:func:`advanced`).
 """
 
-import math
 import numbers
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from optaxmods._checks import (
     check_number,
     check_size,
     check_word,
+    is_scalar,
     number_of,
     shown,
 )
@@ -106,10 +106,11 @@ def checked(rule: Rule) -> Rule:
     check_size("gamma_min", rule.gamma_min)
     check_word("upper_bound", rule.upper_bound, UPPER_BOUNDS)
     check_word("omega_loss", rule.omega_loss, OMEGA_LOSSES)
-    if isinstance(rule.lower_bound, str) or rule.lower_bound is None:
-        check_word("lower_bound", rule.lower_bound, LOWER_BOUNDS, "a number")
+    lower = rule.lower_bound
+    if isinstance(lower, numbers.Number) or is_scalar(lower) or callable(lower):
+        check_number("lower_bound", lower)
     else:
-        check_number("lower_bound", rule.lower_bound, math.isfinite, "finite")
+        check_word("lower_bound", lower, LOWER_BOUNDS, "a number")
     check_flag("push_zero_gradients", rule.push_zero_gradients)
     check_size("gradient_floor", rule.gradient_floor)
     check_axis_names(rule.axis_name)
@@ -192,8 +193,9 @@ def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:
     eps = jnp.asarray(rule.eps, jnp.float32)
     # The difference of two finite losses need not be finite.
     excess = jnp.clip(f - lower, -LARGEST, LARGEST)
-    is_below = jnp.minimum(f, LARGEST_BOUND) <= upper
-    is_active = (excess >= eps) & is_below & jnp.isfinite(loss)
+    is_active = (excess >= eps) & jnp.isfinite(loss)
+    if rule.upper_bound is not None:
+        is_active &= jnp.minimum(f, LARGEST_BOUND) <= upper
     omega = jnp.where(is_active, excess, 0.0)  # Eq. 4
     return Used(gamma, omega, lower, upper)
 

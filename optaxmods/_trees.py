@@ -165,10 +165,40 @@ def _difference(
     for path in sorted(theirs):
         if not any(path[: len(prefix)] == prefix for prefix in mine):
             return f"{_joined(path)} is in {other_name} alone"
-    types = {type(ours).__name__, type(other).__name__}
-    return "their containers differ" + (
-        f", {' and '.join(sorted(types))}" if len(types) > 1 else ""
+    return _containers(leaves, ours, other)
+
+
+def _containers(leaves: list[tuple[Any, Any]], ours: Any, other: Any) -> str:
+    """Where two trees of the same leaves first have other containers."""
+
+    def first(mine: Any, theirs: Any, before: int, depth: int) -> Any:
+        kinds = [node.node_data() for node in (mine, theirs)]
+        if None in kinds:  # A leaf.
+            return None
+        if kinds[0] != kinds[1]:
+            return before, depth, sorted(kind.__name__ for kind, _ in kinds)
+        for one, another in zip(
+            mine.children(), theirs.children(), strict=False
+        ):
+            if found := first(one, another, before, depth + 1):
+                return found
+            before += one.num_leaves
+        return None
+
+    found = first(
+        jax.tree.structure(ours, is_leaf=_is_none),
+        jax.tree.structure(other),
+        0,
+        0,
     )
+    if found is None:
+        return "their containers differ"
+    before, depth, kinds = found
+    where = ""
+    if depth and before < len(leaves):
+        where = f" at {label(leaves[before][0][:depth])}"
+    differ = " and ".join(dict.fromkeys(kinds))
+    return f"their containers differ{where}, {differ}"
 
 
 def _has_part(paths: set[tuple[str, ...]], path: tuple[str, ...]) -> bool:

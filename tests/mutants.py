@@ -406,8 +406,8 @@ MUTANTS = [
     Mutant(
         "a loss at the upper bound does not count",
         "_lga_status.py",
-        "is_below = jnp.minimum(f, LARGEST_BOUND) <= upper",
-        "is_below = jnp.minimum(f, LARGEST_BOUND) < upper",
+        "is_active &= jnp.minimum(f, LARGEST_BOUND) <= upper",
+        "is_active &= jnp.minimum(f, LARGEST_BOUND) < upper",
         LGA,
     ),
     Mutant(

@@ -1,6 +1,7 @@
 """What is said where a state, a mask, parameters or gradients do not fit."""
 
 import collections
+import dataclasses
 import functools
 
 import chex
@@ -53,6 +54,15 @@ OTHER_TREES = {
 }
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["w"], meta_fields=["name"]
+)
+@dataclasses.dataclass
+class Block:
+    w: jax.Array
+    name: str
+
+
 def no_array(abstract_function, *arguments):
     """Neither compiled nor run: all that is said is said while tracing."""
     return jax.eval_shape(abstract_function, *arguments)
@@ -99,6 +109,14 @@ def test_containers_of_other_types():
     message = "their containers differ, list and tuple: pass gradients of the"
     with pytest.raises(ValueError, match=message):
         tx.update((jnp.ones(2),), state)
+    nested = {"blocks": ({}, {"w": (jnp.ones(2),)})}
+    message = "their containers differ at blocks/1/w, list and tuple: pass"
+    with pytest.raises(ValueError, match=message):
+        tx.update({"blocks": ({}, {"w": [jnp.ones(2)]})}, tx.init(nested))
+    message = "their containers differ at 1, Block: pass gradients of the same"
+    one, other = ((jnp.ones(2), Block(jnp.ones(2), name)) for name in "ab")
+    with pytest.raises(ValueError, match=message):
+        tx.update(one, tx.init(other))
     with pytest.raises(ValueError, match="0 is no array in the parameters"):
         tx.update([jnp.ones(2)], state._replace(mu=["text"]))
     with pytest.raises(ValueError, match="but 0 is missing in the parameters"):
@@ -269,7 +287,7 @@ def test_the_state_of_another_transformation(name, other):
     tx, state = make(), make_other().init(PARAMS)
     message = (
         f"the state must be an? {kind}, which this transformation's init or"
-        f" last update returned, got {got}: pass the whole state,"
+        f" last update returned, got {got}: pass back what it returned,"
         " and call init again where the optimizer has changed"
     )
     with pytest.raises(ValueError, match=message) as error:

@@ -296,6 +296,15 @@ def test_the_loss_is_missing_or_no_scalar(tx):
             "lower_bound must be one of 'ema', 'average'",
         ),
         ({"lower_bound": None}, "lower_bound must be one of"),
+        (
+            {"lower_bound": np.array(["ema", "average"])},
+            r"lower_bound must be one of .* or a number, got an array of shape",
+        ),
+        (
+            {"lower_bound": lambda step: 0.1},
+            "lower_bound must be a number, got",
+        ),
+        ({"lower_bound": 1j}, "lower_bound must be a number, got 1j"),
         ({"upper_bound": "last"}, "upper_bound must be one of 'first_window'"),
         ({"omega_loss": "epoch"}, "omega_loss must be one of 'step'"),
         ({"xi": 0.0}, "xi must be greater than 0"),
