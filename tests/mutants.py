@@ -696,7 +696,7 @@ MUTANTS = [
         "_gal_losses.py",
         "gradient = jnp.where(used[..., None], gradient, 0)",
         "pass",
-        "gal_losses gal_weights gal_limits",
+        "gal_numbers gal_losses",
     ),
     Mutant(
         "what a loss closes over has no gradient",
