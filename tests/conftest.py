@@ -3,7 +3,6 @@
 Equal programs are compiled once in each worker.
 """
 
-import contextlib
 import os
 import pathlib
 import tempfile
@@ -11,6 +10,8 @@ import tempfile
 import hypothesis
 import jax
 import pytest
+
+from tests.helpers.wide import enable_x64
 
 # JAX writes a compiled program where others may just read it; what they find is
 # half of it, with a warning, and warnings are errors. So each worker has a
@@ -44,16 +45,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("optaxmods")
-
-
-@contextlib.contextmanager
-def enable_x64(enabled: bool):
-    before = jax.config.jax_enable_x64  # pyright: ignore
-    jax.config.update("jax_enable_x64", enabled)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture

@@ -25,16 +25,17 @@ class Mutant(NamedTuple):
     file: str  # In optaxmods.
     old: str  # Stands there once.
     new: str
-    tests: str  # Modules, without "test_".
+    tests: str  # Modules of this folder, without "test_".
     # Why no test can see it, where its numbers are the same.
     equal: str | None = None
 
 
-AGR = "agr largest_coefficient derivatives precision axes"
-ADAM = "adamw_agr narrow_moments"
-ADAN = "adan adan_difference narrow_moments wrappers"
-LGA = "lga_status lga lga_limits lga_floor"
-GAL = "gal gal_numbers gal_weights gal_limits gal_routes"
+AGR = "agr/psi agr/largest_coefficient agr/derivatives agr/matrices"
+AGR += " every/precision"
+ADAM = "agr/adamw every/narrow_moments"
+ADAN = "adan/moments agr/adan_difference every/narrow_moments every/wrappers"
+LGA = "lga/status lga/transform lga/limits lga/floor"
+GAL = "gal/adjustment gal/numbers gal/weights gal/limits gal/routes"
 
 MUTANTS = [
     # Eq. 1 and 2 of AGR.
@@ -120,7 +121,7 @@ MUTANTS = [
         "_psi.py",
         "if all(isinstance(s, float)",
         "if any(isinstance(s, float)",
-        "adan_difference " + ADAN,
+        "agr/adan_difference " + ADAN,
         equal=(
             "strengths of one call are all numbers, and then equal, or none is"
         ),
@@ -130,14 +131,14 @@ MUTANTS = [
         "_psi.py",
         "in dampings\n        for _ in range(size)\n    ]",
         "in dampings * size\n    ]",
-        "adan_difference " + ADAN,
+        "agr/adan_difference " + ADAN,
     ),
     Mutant(
         "a bound of 1 stays in the program",
         "_psi.py",
         "isinstance(number, float) and number == 1",
         "False",
-        "agr compiled largest_coefficient",
+        "agr/psi every/compiled agr/largest_coefficient",
         equal="min(alpha, 1) and 1 alpha are alpha; the program is longer",
     ),
     Mutant(
@@ -145,49 +146,49 @@ MUTANTS = [
         "_axes.py",
         "several = math.prod(shape) * shards > 1",
         "several = math.prod(shape) * shards > 0",
-        "axes agr",
+        "agr/matrices agr/psi",
     ),
     Mutant(
         "vectors are matrices",
         "_axes.py",
         'entry == "all" or (len(shape) >= 2 and',
         'entry == "all" or (len(shape) >= 1 and',
-        "axes agr",
+        "agr/matrices agr/psi",
     ),
     Mutant(
         "a bias of two axes is a matrix",
         "_axes.py",
         'len(shape) >= 2 and own_name != "bias"',
         "len(shape) >= 2",
-        "axes",
+        "agr/matrices",
     ),
     Mutant(
         "one tuple for all takes vectors, too",
         "_axes.py",
         "if rule.by_path is None and len(shape) < 2:",
         "if rule.by_path is None and len(shape) < 1:",
-        "axes stacked_layers",
+        "agr/matrices agr/stacked_layers",
     ),
     Mutant(
         "no lookup by full path",
         "_axes.py",
         "if names in self.by_path:",
         "if False:",
-        "axes nnx stacked_layers",
+        "agr/matrices flax/nnx agr/stacked_layers",
     ),
     Mutant(
         "no lookup by bare path",
         "_axes.py",
         "if bare in self.by_bare_path:",
         "if False:",
-        "axes nnx stacked_layers flax",
+        "agr/matrices flax/nnx agr/stacked_layers flax/train_state",
     ),
     Mutant(
         "replicated leaves are summed once a device",
         "_axes.py",
         "return tuple(name for name in names if _may_split(leaf, name))",
         "return tuple(names)",
-        "sharding gal_transforms",
+        "mesh/sharding gal/jax_transforms",
     ),
     # Algorithm 2, AdamW with AGR.
     Mutant(
@@ -358,42 +359,42 @@ MUTANTS = [
         "_moments.py",
         "return jnp.minimum(jnp.asarray(decay, jnp.float32), below_1)",
         "return jnp.asarray(decay, jnp.float32)",
-        "narrow_moments wrappers",
+        "every/narrow_moments every/wrappers",
     ),
     Mutant(
         "eps may be 0",
         "_moments.py",
         "return jnp.maximum(jnp.asarray(eps, jnp.float32), least)",
         "return jnp.asarray(eps, jnp.float32)",
-        "narrow_moments wrappers",
+        "every/narrow_moments every/wrappers",
     ),
     Mutant(
         "a real moment of a complex gradient",
         "_moments.py",
         "is_own = dtype is None or jnp.iscomplexobj(param) !=",
         "is_own = dtype is None or jnp.iscomplexobj(param) and not",
-        "moments narrow_moments",
+        "every/moments every/narrow_moments",
     ),
     Mutant(
         "second moments as narrow as the parameters",
         "_moments.py",
         "return wide_dtype(param) if is_own else dtype",
         "return jnp.result_type(param) if is_own else dtype",
-        "narrow_moments",
+        "every/narrow_moments",
     ),
     Mutant(
         "steps as narrow as the gradients",
         "_dtypes.py",
         "dtype = u.dtype if is_float0 else jnp.result_type(u, p)",
         "dtype = u.dtype if is_float0 else jnp.result_type(u)",
-        "contract precision",
+        "every/contract every/precision",
     ),
     Mutant(
         "float16 is wide enough",
         "_dtypes.py",
         "jnp.finfo(dtype).bits < 32",
         "jnp.finfo(dtype).bits < 16",
-        "precision agr",
+        "every/precision agr/psi",
     ),
     # Eq. 3 to 5 and Algorithm 1 of LGA.
     Mutant(
@@ -542,14 +543,14 @@ MUTANTS = [
         "_gal_network.py",
         "key, for_kernel, for_bias = jax.random.split(key, 3)",
         "_, for_kernel, for_bias = jax.random.split(key, 3)",
-        "gal_network gal_state gal",
+        "gal/linear_stack gal/transform gal/adjustment",
     ),
     Mutant(
         "a layer's bound is by its fan out",
         "_gal_network.py",
         "bound = 1 / math.sqrt(fan_in)",
         "bound = 1 / math.sqrt(fan_out)",
-        "gal_network gal_state gal",
+        "gal/linear_stack gal/transform gal/adjustment",
     ),
     Mutant(
         "v at eps turns",
@@ -689,35 +690,35 @@ MUTANTS = [
         "_gal_adjustment.py",
         "return jax.lax.psum(gradient, names) if names else gradient",
         "return gradient",
-        "gal_transforms",
+        "gal/jax_transforms",
     ),
     Mutant(
         "the padding has a gradient",
         "_gal_losses.py",
         "gradient = jnp.where(used[..., None], gradient, 0)",
         "pass",
-        "gal_numbers gal_losses",
+        "gal/numbers gal/losses",
     ),
     Mutant(
         "what a loss closes over has no gradient",
         "_gal_losses.py",
         "return value, tangent if along is None else tangent + along",
         "return value, tangent",
-        "gal_losses gal_weights",
+        "gal/losses gal/weights",
     ),
     Mutant(
         "theta moves by what is not finite",
         "_gal.py",
         "lambda new, old: jnp.where(is_finite, new, old)",
         "lambda new, old: new",
-        "gal_state gal_limits",
+        "gal/transform gal/limits",
     ),
     Mutant(
         "a square may overflow in theta's optimizer",
         "_gal.py",
         "all_finite((squares, theta))",
         "all_finite((gradient, theta))",
-        "gal_state gal_limits",
+        "gal/transform gal/limits",
     ),
 ]
 
@@ -739,7 +740,8 @@ def survives(mutant: Mutant, copy: pathlib.Path) -> bool:
 
 
 def passes(name: str, copy: pathlib.Path) -> bool:
-    module = copy / "tests" / f"test_{name}.py"
+    folder, module = name.split("/")
+    module = copy / "tests" / folder / f"test_{module}.py"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p"]
     command += ["no:cacheprovider", str(module)]
     environment = os.environ | {"PYTHONPATH": str(copy)}

@@ -1,0 +1,163 @@
+"""Results that are read from their packed JSON."""
+
+import json
+import shutil
+
+import pytest
+
+from benchmarks import report
+from benchmarks.study import Method
+from tests.helpers.made_up import (
+    NAME,
+    STUDY,
+    only_study,
+    rewrite,
+    run_into,
+)
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch):
+    return only_study(monkeypatch)
+
+
+def packed_and_gone(out):
+    """Packs a run and deletes its cells; returns what was packed."""
+    folder = run_into(out).folder
+    report.write_all(out)
+    shutil.rmtree(folder)
+    return json.loads((out / NAME / "small.json").read_text())
+
+
+def all_files(out):
+    return {path: path.read_bytes() for path in out.rglob("*.*")}
+
+
+def test_packed_results_make_the_same_page(tmp_path):
+    folder = run_into(tmp_path / "first").folder
+    rewrite(folder / "slow.plain.seed-0.json", final={"score": 1 / 3})
+    rewrite(folder / "fast.control.seed-1.json", diverged=True)
+    report.write_all(tmp_path / "first")
+    packed = tmp_path / "first" / NAME / "small.json"
+    (tmp_path / "second" / NAME).mkdir(parents=True)
+    copy = tmp_path / "second" / NAME / "small.json"
+    copy.write_bytes(packed.read_bytes())
+
+    paths = report.write_all(tmp_path / "second")
+    assert copy not in paths
+    assert copy.read_bytes() == packed.read_bytes()
+    for name in f"{NAME}/small.md", "README.md":
+        first = (tmp_path / "first" / name).read_bytes()
+        assert (tmp_path / "second" / name).read_bytes() == first
+
+
+def test_a_packed_result_is_not_overwritten_by_another_run(tmp_path):
+    run_into(tmp_path / "old", overrides={"epochs": 5})
+    report.write_all(tmp_path / "old")
+    folder = run_into(tmp_path).folder
+    old = (tmp_path / "old" / NAME / "small.json").read_bytes()
+    (tmp_path / NAME / "small.json").write_bytes(old)
+    report.write_all(tmp_path)
+    assert (tmp_path / NAME / "small.json").read_bytes() == old
+    assert (tmp_path / NAME / f"{folder.name}.json").exists()
+
+
+def test_a_run_takes_in_what_was_packed(tmp_path):
+    old = packed_and_gone(tmp_path)
+    folder = run_into(tmp_path, seeds=1, methods=["plain"]).folder
+    rewrite(
+        folder / "slow.plain.seed-0.json",
+        final={"score": 0.25},
+        versions={"jax": "0.0.1"},
+        wall_seconds=1000,
+    )
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    changed = [
+        theirs
+        for ours, theirs in zip(old["cells"], new["cells"], strict=True)
+        if ours["final"] != theirs["final"]
+    ]
+    assert [cell["final"] for cell in changed] == [{"score": 0.25}]
+    assert new["wall_seconds"] >= 1000
+    assert {"jax": "0.0.1"} in new["versions"]
+    assert old["versions"][0] in new["versions"]
+    assert new["devices"] == old["devices"]
+    before = all_files(tmp_path)
+    report.write_all(tmp_path)
+    assert all_files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"description": "another one"}, {"arguments": {"norm": 2.0}}]
+)
+def test_methods_that_have_changed_are_not_mixed(
+    changes, tmp_path, found, capsys
+):
+    old = packed_and_gone(tmp_path)
+    control = STUDY.methods["control"]._replace(**changes)
+    methods = {**STUDY.methods, "control": control}
+    changed = STUDY._replace(methods=methods)
+    found(changed)
+    folder = run_into(tmp_path, changed, seeds=2).folder
+    for _ in range(2):
+        report.write_all(tmp_path)
+        assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
+        new = (tmp_path / NAME / f"{folder.name}.json").read_text()
+        assert len(json.loads(new)["cells"]) == 2 * 3 * 2
+        path = tmp_path / NAME / "small.json"
+        assert capsys.readouterr().out == (
+            f"{path}: of methods that have changed; kept apart\n"
+            f"{path}: 6 cells of another configuration; left out\n"
+        )
+    # Where the run has all that has changed, the others can be taken in.
+    run_into(tmp_path, changed, methods=["control"])
+    report.write_all(tmp_path)
+    new = json.loads((tmp_path / NAME / "small.json").read_text())
+    assert len(new["cells"]) == len(old["cells"])
+
+
+def test_packed_cells_are_not_shown_under_another_description(
+    tmp_path, found, capsys
+):
+    packed_and_gone(tmp_path)
+    path = tmp_path / NAME / "small.json"
+    before = path.read_bytes()
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    variants = {**STUDY.variants, "fast": {"rate": 3.0}}
+    found(STUDY._replace(methods=methods, variants=variants))
+    report.write_all(tmp_path)
+    assert capsys.readouterr().out == (
+        f"{path}: 12 cells of another configuration; left out\n"
+    )
+    assert path.read_bytes() == before
+    page = path.with_suffix(".md").read_text()
+    assert "6 trainings took" in page
+    assert page.count("| control | 0 |") == 2
+    # Nothing is left of it.
+    path.with_suffix(".md").unlink()
+    found(STUDY._replace(variants={"slow": {"rate": 7.0}, "fast": {}}))
+    assert report.write_all(tmp_path) == []
+    assert "18 cells" in capsys.readouterr().out
+    assert not path.with_suffix(".md").exists()
+
+
+def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):
+    folder = run_into(tmp_path).folder
+    path = tmp_path / NAME / "small.json"
+    path.write_bytes(b"<<<<<<< HEAD")
+    report.write_all(tmp_path)
+    assert path.read_bytes() == b"<<<<<<< HEAD"
+    assert (tmp_path / NAME / f"{folder.name}.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"study": "made-up"}', b"\xff"]
+)
+def test_a_damaged_packed_result_is_named(content, tmp_path, capsys):
+    path = tmp_path / NAME / "small.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert report.write_all(tmp_path) == []
+    assert str(path) in capsys.readouterr().out
+    assert path.read_bytes() == content
