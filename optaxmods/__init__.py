@@ -3,19 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from optaxmods._adamw_agr import adamw_agr, scale_by_agr_adam
-from optaxmods._adan import adan, adan_agr
-from optaxmods._agr import AgrState, agr, agr_coefficients
-from optaxmods._gal import GalState, adjuster_params, gal
-from optaxmods._gradient_adjuster import GradientAdjuster
-from optaxmods._lga import WithLgaState, lga, with_lga
-from optaxmods._lga_status import LgaState
-from optaxmods._proximal import ProximalDecayState
-from optaxmods._scale_by_adan import (
-    ScaleByAdanState,
-    scale_by_adan,
-    scale_by_agr_adan,
-)
+from optaxmods._adan.moments import ScaleByAdanState
+from optaxmods._adan.proximal import ProximalDecayState
+from optaxmods._adan.transform import adan, scale_by_adan
+from optaxmods._agr.adamw import adamw_agr, scale_by_agr_adam
+from optaxmods._agr.adan import adan_agr, scale_by_agr_adan
+from optaxmods._agr.transform import AgrState, agr, agr_coefficients
+from optaxmods._gal.adjuster import GradientAdjuster
+from optaxmods._gal.transform import GalState, adjuster_params, gal
+from optaxmods._lga.status import LgaState
+from optaxmods._lga.transform import WithLgaState, lga, with_lga
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import dataclasses
 import functools
 import math
-import numbers
 from typing import Any, Self
 
 from flax import linen as nn
@@ -18,11 +17,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._axes import AxesOfMetadata, is_box_key, names_along
-from optaxmods._checks import check_flag, check_transformation, shown
+from optaxmods._shared.arguments import (
+    check_flag,
+    check_transformation,
+    is_int,
+    shown,
+)
+from optaxmods._shared.trees import AxesOfMetadata, is_box_key, names_along
 
-# Of tx.update, beside the extra arguments.
-HANDED_ON = ("updates", "state", "params")
 SET_BY_THE_STEP = {"step", "params", "opt_state"}
 
 # Where nnx keeps the names of a Variable's axes; the latter in Flax 0.12.0.
@@ -96,7 +98,6 @@ class TrainState(train_state.TrainState):
         """
         if grads is None:
             raise TypeError("grads must be the gradients of params, got None.")
-        _check_extra(extra_args)
         self._check_fields(kwargs)
         extra = dict(extra_args or {})
         update = self.tx.update
@@ -122,24 +123,6 @@ class TrainState(train_state.TrainState):
                     " keywords are fields of the state to replace, and"
                     " tx.update's arguments go into extra_args={...}."
                 )
-
-
-def _check_extra(extra_args: Any) -> None:
-    if extra_args is None:
-        return
-    is_mapping = isinstance(extra_args, Mapping)
-    if not is_mapping or not all(isinstance(name, str) for name in extra_args):
-        what = "other keys" if is_mapping else type(extra_args).__name__
-        raise TypeError(
-            "extra_args must be a dictionary of tx.update's arguments, such"
-            f" as {{'value': loss}}, got {what}."
-        )
-    for name in HANDED_ON:
-        if name in extra_args:
-            raise TypeError(
-                f"extra_args must not hold {name!r}: apply_gradients gives"
-                " tx.update the gradients, its state and the parameters itself."
-            )
 
 
 def kernel_axes(
@@ -286,7 +269,7 @@ def _checked_stacks(stacked: Any) -> Stacks:
     stacks = {}
     for name, entry in entries.items():
         axes = entry if isinstance(entry, tuple) else (entry,)
-        if not isinstance(name, str) or not all(map(_is_axis, axes)):
+        if not isinstance(name, str) or not all(map(is_int, axes)):
             raise ValueError(
                 f"stacked holds {shown(entry)}"
                 + (f" for {shown(name)}" if name != "" else "")
@@ -295,10 +278,6 @@ def _checked_stacks(stacked: Any) -> Stacks:
             )
         stacks[name] = axes
     return stacks
-
-
-def _is_axis(axis: Any) -> bool:
-    return isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
 
 
 def _check_names(updates: optax.Updates, stacks: Stacks) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-import sharded_transformer as model
 
 from optaxmods import (
     GradientAdjuster,
@@ -23,6 +22,7 @@ from optaxmods import (
     scale_by_agr_adam,
     scale_by_agr_adan,
 )
+from tests.helpers import sharded_transformer as model
 from tests.helpers.transformations import TRANSFORMATIONS
 
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]

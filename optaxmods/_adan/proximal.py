@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import check_count
-from optaxmods._rates import masked, rate_at
+from optaxmods._shared.arguments import check_count
+from optaxmods._shared.rates import masked, rate_at
 
 
 class ProximalDecayState(NamedTuple):

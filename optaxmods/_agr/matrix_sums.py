@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
-from optaxmods._axes import MatrixGroup, varying_axes
+from optaxmods._agr.matrices import MatrixGroup
+from optaxmods._shared.mesh import varying_axes
 
 Names = tuple[Hashable, ...]
 

@@ -3,7 +3,7 @@
 Of arrays only shape and dtype are looked at, so that traced ones pass.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 import math
 import numbers
 from typing import Any
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._trees import MASK_IS, label
+from optaxmods._shared.trees import MASK_IS, label
 
 INJECTED = "a schedule of it goes through optax.inject_hyperparams"
 REAL = (
@@ -51,6 +51,11 @@ def is_scalar(value: Any) -> bool:
 
 def is_real_scalar(value: Any) -> bool:
     return is_scalar(value) and not jnp.iscomplexobj(value)
+
+
+def is_int(value: Any) -> bool:
+    """Whether it is an int, or NumPy's; no array and no boolean is one."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_boolean(value: Any) -> bool:
@@ -178,36 +183,6 @@ def check_transformation(name: str, value: Any) -> None:
             f"{name} must be an optax transformation, such as optax.sgd(0.1),"
             f" got {shown(value)}."
         )
-
-
-def check_axis_names(axis_name: Any) -> None:
-    """Refuses what names no mesh axes, such as the number of one."""
-    names = axis_name if isinstance(axis_name, (tuple, list)) else [axis_name]
-    if axis_name is not None and not all(isinstance(n, str) for n in names):
-        raise ValueError(
-            "axis_name must be the name of a mesh axis or a tuple of names, got"
-            f" {shown(axis_name)}."
-        )
-
-
-def check_bound(axis_name: str | Sequence[str] | None) -> None:
-    """Raises a sentence where jax.lax.psum would fail without one."""
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name
-    for name in names or ():
-        if not is_bound(name):
-            raise ValueError(
-                f"axis_name names {name!r}, which is no manual mesh axis here;"
-                " it is for use inside jax.shard_map over that axis: correct"
-                " the name, or leave axis_name out under plain jit."
-            )
-
-
-def is_bound(name: Hashable) -> bool:
-    try:
-        jax.lax.axis_size(name)
-    except NameError:
-        return False
-    return True
 
 
 def number_of(

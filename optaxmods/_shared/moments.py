@@ -9,7 +9,7 @@ from jax.core import Tracer
 import jax.numpy as jnp
 import optax
 
-from optaxmods._dtypes import cast, wide_dtype
+from optaxmods._shared.dtypes import cast, wide_dtype
 
 
 def zero_moments(

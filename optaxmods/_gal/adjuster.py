@@ -1,12 +1,10 @@
 """The settings of gradient adjustment learning (GAL), and its loss.
 
-The maths of the adjustment stands in :mod:`optaxmods._gal_adjustment`.
+The maths of the adjustment stands in :mod:`optaxmods._gal.adjustment`.
 """
 
 from collections.abc import Callable, Sequence
 import dataclasses
-import functools
-import inspect
 import numbers
 from typing import Any
 import warnings
@@ -14,18 +12,12 @@ import warnings
 import jax
 import jax.numpy as jnp
 
-from optaxmods import _gal_adjustment as adjustment
-from optaxmods import _gal_checks as checks
-from optaxmods import _gal_network as networks
-from optaxmods._checks import (
-    check_axis_names,
-    check_bound,
-    check_number,
-    check_size,
-    check_word,
-)
-from optaxmods._gal_adjustment import Theta
-from optaxmods._gal_losses import LossFn, losses_by_gradient
+from optaxmods._gal import adjustment, arguments
+from optaxmods._gal import network as networks
+from optaxmods._gal.losses import LossFn, losses_by_gradient
+from optaxmods._gal.network import Theta
+from optaxmods._shared.arguments import check_number, check_size, check_word
+from optaxmods._shared.mesh import check_axis_names, sum_by_name
 
 ACCEPT = ("<=", "<", "always", "never")
 CONVENTIONS = ("paper", "released")
@@ -33,9 +25,6 @@ REMAINDERS = ("auto", "finite", "quadratic")
 # Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
 SCHEDULE_HINT = "what a schedule returns for the step may be traced"
-# Where an adjuster's making runs through before the warning of it.
-BETWEEN = (__file__, dataclasses.__file__)
-MADE_BY_DATACLASSES = ("<string>", "__init__")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +131,7 @@ class GradientAdjuster:
     axis_name: Any = None
 
     def __post_init__(self) -> None:
-        sizes = checks.checked_sizes(self.hidden_sizes)
+        sizes = arguments.checked_sizes(self.hidden_sizes)
         object.__setattr__(self, "hidden_sizes", sizes)
         for name, known in (
             ("accept", ACCEPT),
@@ -150,9 +139,9 @@ class GradientAdjuster:
             ("remainder", REMAINDERS),
         ):
             check_word(name, getattr(self, name), known)
-        networks.check(self.network, self.activation)
+        networks.check(self.network)
         check_size("eps", self.eps, schedule_hint=SCHEDULE_HINT)
-        checks.check_step(self.tentative_step)
+        arguments.check_step(self.tentative_step)
         check_axis_names(self.axis_name)
         _check_magnitude(self.magnitude)
 
@@ -167,12 +156,12 @@ class GradientAdjuster:
           ValueError: fewer features than 2, a ``key`` that is none, or a
             network whose parameters are not all real floating-point numbers.
         """
-        checks.check_num_features(num_features)
+        arguments.check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
-        checks.check_features(features)
+        arguments.check_features(features)
         networks.check_theta(self.network, theta)
         return networks.apply(self.network, self.activation, theta, features)
 
@@ -224,10 +213,10 @@ class GradientAdjuster:
             features; another argument of no known form, such as a
             negative ``tentative_step``.
         """
-        z = _upcast(features)
-        batch, adjusted = self._adjusted(
-            theta, z, loss_fn, tentative_step, example_weights, key
+        batch, adjusted = adjustment.adjust(
+            self, theta, features, loss_fn, tentative_step, example_weights, key
         )
+        z = batch.z
         losses = losses_by_gradient(loss_fn, z, batch.share != 0)
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
@@ -240,7 +229,7 @@ class GradientAdjuster:
             counted = jnp.where(batch.share != 0, losses, idle)
             mean = jnp.sum(counted * batch.share)
         mean = mean + adjustment.injected(adjusted.cotangent, z)
-        mean = jax.lax.psum(mean, self.axis_name) if self.axis_name else mean
+        mean = sum_by_name(mean, self.axis_name)
         taught = adjustment.injected(adjusted.theta_gradient, theta)
         return mean + taught.astype(mean.dtype), adjusted.metrics
 
@@ -261,65 +250,9 @@ class GradientAdjuster:
         \partial z)`, accepted or not; one whose loss is to be raised, by the
         sign of its weight, where it is raised more.
         """
-        rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
-        batch = _batch(rule, _upcast(features), example_weights)
-        networks.check_theta(self.network, theta)
         return adjustment.share_improved(
-            rule,
-            self._network(key),
-            theta,
-            batch,
-            loss_fn,
-            self._step(tentative_step),
+            self, theta, features, loss_fn, tentative_step, example_weights, key
         )
-
-    def _adjusted(
-        self,
-        theta: Theta,
-        features: jax.Array,
-        loss_fn: LossFn,
-        tentative_step: Any,
-        weights: Any,
-        key: Any,
-    ) -> tuple[adjustment.Examples, adjustment.Adjustment]:
-        """What :meth:`loss` and the direct route of ``gal`` have in common."""
-        rule, loss_fn = self._rule(), checks.checked_losses(loss_fn)
-        batch = _batch(rule, _upcast(features), weights)
-        networks.check_theta(self.network, theta)
-        adjusted = adjustment.adjust(
-            rule,
-            self._network(key),
-            theta,
-            batch,
-            loss_fn,
-            self._step(tentative_step),
-        )
-        return batch, adjusted
-
-    def _over_shards(self, gradients: Any) -> Any:
-        """Sums the shards' parts of a gradient, see :attr:`axis_name`."""
-        return adjustment.over_shards(self._rule(), gradients)
-
-    def _rule(self) -> adjustment.Rule:
-        check_bound(self.axis_name)
-        return adjustment.Rule(
-            self.magnitude,
-            self.accept,
-            self.convention,
-            self.remainder,
-            self.eps,
-            self.axis_name,
-        )
-
-    def _network(self, key: jax.Array | None) -> adjustment.Network:
-        return functools.partial(
-            networks.apply, self.network, self.activation, key=key
-        )
-
-    def _step(self, given: Any) -> Any:
-        step = self.tentative_step if given is None else given
-        checks.check_step(step)
-        return step
 
 
 def _check_magnitude(magnitude: Any) -> None:
@@ -336,32 +269,5 @@ def _check_magnitude(magnitude: Any) -> None:
             f"a magnitude of {float(magnitude)} can make training diverge"
             " although its adjustments are accepted; the paper's are 0.001 and"
             " 0.01",
-            stacklevel=_maker_level(),
+            stacklevel=4,  # Where the adjuster is made, as a dataclass is.
         )
-
-
-def _maker_level() -> int:
-    """How far above the caller of this the line is that makes the adjuster.
-
-    ``dataclasses.replace`` and a subclass have frames of their own between.
-    """
-    frame, level = inspect.currentframe(), 0
-    while frame is not None:
-        code = frame.f_code
-        is_generated = (code.co_filename, code.co_name) == MADE_BY_DATACLASSES
-        if code.co_filename not in BETWEEN and not is_generated:
-            break
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _upcast(features: Any) -> jax.Array:
-    checks.check_features(features)
-    return adjustment.upcast(features)
-
-
-def _batch(
-    rule: adjustment.Rule, z: jax.Array, weights: jax.Array | None
-) -> adjustment.Examples:
-    checks.check_weights(weights, z)
-    return adjustment.examples(rule, z, weights)

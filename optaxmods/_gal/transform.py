@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods import _gal_adjustment as adjustment
-from optaxmods import _gal_checks as checks
-from optaxmods._checks import check_state, check_transformation, shown
-from optaxmods._gal_adjustment import Theta
-from optaxmods._gradient_adjuster import GradientAdjuster
+from optaxmods._gal import adjustment, arguments
+from optaxmods._gal.adjuster import GradientAdjuster
+from optaxmods._gal.adjustment import Theta
+from optaxmods._shared.arguments import check_state, check_transformation, shown
+from optaxmods._shared.mesh import sum_of_shards
 
 
 class GalState(NamedTuple):
@@ -124,8 +124,7 @@ def gal(
             "adjuster must be a GradientAdjuster(...), the first argument of"
             f" gal(adjuster, num_features), got {shown(adjuster)}."
         )
-    checks.check_num_features(num_features)
-    checks.check_seed(key)
+    arguments.check_num_features(num_features)
     if optimizer is not None:
         check_transformation("optimizer", optimizer)
     tx = optax.with_extra_args_support(
@@ -155,7 +154,7 @@ def gal(
     ):
         del params
         check_state(state, GalState)
-        checks.check_routes(
+        arguments.check_routes(
             adjuster_grads,
             {"features": features, "loss_fn": loss_fn, "pullback": pullback},
         )
@@ -200,7 +199,7 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
             " state of a chain with gal(...), or the part of one of them."
         )
     return jax.tree.map(
-        checks.plain, found[0].gal_theta, is_leaf=checks.is_variable
+        arguments.plain, found[0].gal_theta, is_leaf=arguments.is_variable
     )
 
 
@@ -210,23 +209,22 @@ def _directly(
     pullback: Any,
     theta: Theta,
     features: Any,
-    *arguments: Any,
+    *given: Any,
 ) -> tuple[optax.Updates, Theta]:
     """The updates with accepted adjustments, and theta's gradient."""
-    checks.check_pullback(pullback)
-    _, adjusted = adjuster._adjusted(theta, features, *arguments)
+    _, adjusted = adjustment.adjust(adjuster, theta, features, *given)
     pulled = pullback(adjusted.cotangent.astype(features.dtype))
-    checks.check_pulled_back(pulled)
+    arguments.check_pulled_back(pulled)
     (added,) = pulled
-    checks.check_fits(added, updates)
+    arguments.check_fits(added, updates)
 
     def plus(update: Any, added: Any) -> Any:
-        if not checks.is_moved(update):
+        if not arguments.is_moved(update):
             return update
-        added = adjuster._over_shards(checks.plain(added))
+        added = sum_of_shards(arguments.plain(added), adjuster.axis_name)
         return update + added.astype(jnp.result_type(update))
 
-    updates = jax.tree.map(plus, updates, added, is_leaf=checks.is_absent)
+    updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
     return updates, adjusted.theta_gradient
 
 

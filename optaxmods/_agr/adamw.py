@@ -7,14 +7,9 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 
-from optaxmods._agr import check_max_alpha, check_strength, strength_at
-from optaxmods._axes import (
-    AxisNames,
-    ReductionAxes,
-    check_axes,
-    matrix_groups,
-)
-from optaxmods._checks import (
+from optaxmods._agr.damping import Damping, damping
+from optaxmods._agr.matrices import AxisNames, ReductionAxes
+from optaxmods._shared.arguments import (
     check_flag,
     check_floating,
     check_mask,
@@ -22,22 +17,21 @@ from optaxmods._checks import (
     check_rates,
     check_state,
 )
-from optaxmods._dtypes import (
+from optaxmods._shared.dtypes import (
     checked_dtype,
     returning_as_came,
     returning_steps,
     widened,
 )
-from optaxmods._moments import (
+from optaxmods._shared.moments import (
     decay_rate,
     positive_eps,
     stored,
     zero_moments,
     zero_second_moments,
 )
-from optaxmods._psi import regularize
-from optaxmods._rates import add_decayed_weights, scale_by_learning_rate
-from optaxmods._trees import beside
+from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
+from optaxmods._shared.trees import beside
 
 
 def scale_by_agr_adam(
@@ -94,25 +88,13 @@ def scale_by_agr_adam(
       ...     scale_by_agr_adam(b1=0.9), optax.scale_by_learning_rate(1e-3)
       ... )
     """
+    damp = damping(strength, max_alpha, reduction_axes, axis_name)
     return returning_as_came(
-        _adam_with_agr(
-            b1=b1,
-            b2=b2,
-            eps=eps,
-            eps_root=eps_root,
-            mu_dtype=mu_dtype,
-            nesterov=nesterov,
-            nu_dtype=nu_dtype,
-            strength=strength,
-            max_alpha=max_alpha,
-            reduction_axes=reduction_axes,
-            axis_name=axis_name,
-        )
+        _adam_moments(b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, damp)
     )
 
 
-def _adam_with_agr(
-    *,
+def _adam_moments(
     b1: jax.typing.ArrayLike,
     b2: jax.typing.ArrayLike,
     eps: jax.typing.ArrayLike,
@@ -120,10 +102,7 @@ def _adam_with_agr(
     mu_dtype: jax.typing.DTypeLike | None,
     nesterov: bool,
     nu_dtype: jax.typing.DTypeLike | None,
-    strength: optax.ScalarOrSchedule,
-    max_alpha: jax.typing.ArrayLike,
-    reduction_axes: ReductionAxes,
-    axis_name: AxisNames,
+    damp: Damping,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule of Algorithm 2; updates as wide as their moments."""
     check_moments(eps, eps_root, b1=b1, b2=b2)
@@ -131,12 +110,9 @@ def _adam_with_agr(
     mu_dtype = checked_dtype("mu_dtype", mu_dtype)
     nu_dtype = checked_dtype("nu_dtype", nu_dtype)
     check_flag("nesterov", nesterov)
-    strength = check_strength(strength)
-    max_alpha = check_max_alpha(max_alpha)
-    check_axes(reduction_axes, axis_name)
 
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
-        matrix_groups(params, reduction_axes, axis_name)
+        damp.check(params)
         check_floating(params)
         return optax.ScaleByAdamState(
             count=jnp.zeros([], jnp.int32),
@@ -149,10 +125,7 @@ def _adam_with_agr(
         check_state(state, optax.ScaleByAdamState)
         check_floating(updates)
         mu, nu = (beside(updates, kept) for kept in (state.mu, state.nu))
-        now = strength_at(strength, state.count)
-        regularized = regularize(
-            updates, now, max_alpha, reduction_axes, axis_name
-        )
+        regularized = damp(updates, state.count)
         # Moments may be kept narrow, but are formed in float32 or wider.
         gradients, regularized = widened(updates), widened(regularized)
         count = optax.safe_increment(state.count)
@@ -284,19 +257,10 @@ def adamw_agr(
     """
     check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
     check_mask(mask)
+    damp = damping(strength, max_alpha, reduction_axes, axis_name)
     chain = optax.chain(
-        _adam_with_agr(
-            b1=b1,
-            b2=b2,
-            eps=eps,
-            eps_root=eps_root,
-            mu_dtype=mu_dtype,
-            nesterov=nesterov,
-            nu_dtype=nu_dtype,
-            strength=strength,
-            max_alpha=max_alpha,
-            reduction_axes=reduction_axes,
-            axis_name=axis_name,
+        _adam_moments(
+            b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, damp
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -10,28 +10,26 @@ module turns the users' ``reduction_axes`` and ``axis_name`` into one
 from collections import Counter
 from collections.abc import Callable, Hashable
 import math
-import numbers
-import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import check_arrays, check_bound, is_bound, shown
-from optaxmods._trees import is_function, key_names, label
+from optaxmods._shared.arguments import check_arrays, is_int, shown
+from optaxmods._shared.mesh import axis_size, check_bound, splitting_names
+from optaxmods._shared.trees import (
+    AxesOfMetadata,
+    is_box_key,
+    is_function,
+    key_names,
+    label,
+    names_along,
+)
 
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
 AxisNames = None | str | tuple[str, ...] | Any | Callable[[optax.Updates], Any]
-
-
-class AxesOfMetadata(tuple[int, ...]):
-    """Axes of one leaf that another tree of the same paths would not give.
-
-    They were read from an nnx Variable, of which nnx.Optimizer shows the
-    metadata to ``init`` and hides it from ``update``.
-    """
 
 
 class MatrixGroup(NamedTuple):
@@ -70,8 +68,8 @@ def matrix_groups(
     check_arrays(tree)
     if not leaves:  # optax.tree.map_params gives init such a placeholder.
         return []
-    axes_of = _rule(reduction_axes, tree, _is_axes, "reduction_axes")
-    names_of = _rule(axis_name, tree, _is_axis_names, "axis_name")
+    axes_of = _entries(reduction_axes, tree, _is_axes, "reduction_axes")
+    names_of = _entries(axis_name, tree, _is_axis_names, "axis_name")
     if is_function(reduction_axes, _is_axes) and not at_update:
         _check_no_metadata(axes_of)
     groups = []
@@ -85,7 +83,7 @@ def matrix_groups(
         named = _leaf_axis_names(path, names_of)
         if at_update:
             check_bound(named)
-        sizes = {n: _mesh_axis_size(n) for n in splitting_names(leaf, named)}
+        sizes = {n: axis_size(n) for n in splitting_names(leaf, named)}
         shards = math.prod(sizes.values())
         axes = _leaf_axes(path, own_name, jnp.shape(leaf), shards, axes_of)
         names = tuple(name for name, size in sizes.items() if size > 1)
@@ -100,7 +98,7 @@ def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
         (axis_name, _is_axis_names, "axis_name"),
     ):
         if not is_function(argument, is_entry):
-            _rule(argument, (), is_entry, name)
+            _entries(argument, (), is_entry, name)
     # What optax.inject_hyperparams makes of a callable, too.
     if isinstance(reduction_axes, tuple) and not reduction_axes:
         raise ValueError(
@@ -110,7 +108,7 @@ def check_axes(reduction_axes: ReductionAxes, axis_name: AxisNames) -> None:
         )
 
 
-class _Rule(NamedTuple):
+class _Entries(NamedTuple):
     """One entry for all leaves, or entries by key path."""
 
     argument: str
@@ -119,7 +117,7 @@ class _Rule(NamedTuple):
     by_bare_path: dict[tuple[str, ...], Any] | None = None
     without: frozenset[tuple[str, ...]] = frozenset()  # Paths of None.
 
-    def entry(self, path: Any) -> Any:
+    def of(self, path: Any) -> Any:
         """The entry of one leaf; full paths go before bare ones."""
         if self.by_path is None or self.by_bare_path is None:
             return self.shared
@@ -142,19 +140,19 @@ class _Rule(NamedTuple):
         )
 
 
-def _rule(
+def _entries(
     argument: Any,
     tree: optax.Updates,
     is_entry: Callable[[Any], bool],
     name: str,
-) -> _Rule:
+) -> _Entries:
     is_called = is_function(argument, is_entry)
     entries = argument(tree) if is_called else argument
     is_all = name == "reduction_axes" and (
         isinstance(entries, str) and entries == "all"
     )
     if entries is None or is_all or is_entry(entries):
-        return _Rule(name, entries)
+        return _Entries(name, entries)
     by_path, by_bare_path, without = {}, {}, set()
     leaves = jax.tree_util.tree_leaves_with_path(
         entries, is_leaf=lambda entry: entry is None or is_entry(entry)
@@ -170,7 +168,7 @@ def _rule(
             )
         by_path[key_names(path)] = entry
         by_bare_path[key_names(_bare(path))] = entry
-    return _Rule(name, None, by_path, by_bare_path, frozenset(without))
+    return _Entries(name, None, by_path, by_bare_path, frozenset(without))
 
 
 _FORMS = {
@@ -191,9 +189,9 @@ _EMPTY = {
 }
 
 
-def _check_no_metadata(rule: _Rule) -> None:
+def _check_no_metadata(entries: _Entries) -> None:
     """Refuses what would mix the layers of a stack from the first update on."""
-    for names, entry in (rule.by_path or {}).items():
+    for names, entry in (entries.by_path or {}).items():
         if isinstance(entry, AxesOfMetadata):
             raise ValueError(
                 f"reduction_axes read {'/'.join(names)}'s stack from the"
@@ -207,10 +205,7 @@ def _check_no_metadata(rule: _Rule) -> None:
 
 def _is_axes(entry: Any) -> bool:
     # A NamedTuple is a container, not an entry.
-    return type(entry) in (tuple, AxesOfMetadata) and all(
-        isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
-        for axis in entry
-    )
+    return type(entry) in (tuple, AxesOfMetadata) and all(map(is_int, entry))
 
 
 def _is_axis_names(entry: Any) -> bool:
@@ -220,16 +215,20 @@ def _is_axis_names(entry: Any) -> bool:
 
 
 def _leaf_axes(
-    path: Any, own_name: Any, shape: tuple[int, ...], shards: int, rule: _Rule
+    path: Any,
+    own_name: Any,
+    shape: tuple[int, ...],
+    shards: int,
+    entries: _Entries,
 ) -> Axes:
     """The axes of one leaf, non-negative, with a group of several entries."""
-    entry = rule.entry(path)
+    entry = entries.of(path)
     if entry is None or isinstance(entry, str):
         several = math.prod(shape) * shards > 1
         # Biases of attention's queries, keys and values have two axes.
         matrix = entry == "all" or (len(shape) >= 2 and own_name != "bias")
         return tuple(range(len(shape))) if several and matrix else ()
-    if rule.by_path is None and len(shape) < 2:
+    if entries.by_path is None and len(shape) < 2:
         return ()
     axes = tuple(
         int(axis) + len(shape) if axis < 0 else int(axis) for axis in entry
@@ -255,8 +254,8 @@ def _leaf_axes(
     return axes
 
 
-def _leaf_axis_names(path: Any, rule: _Rule) -> tuple[str, ...]:
-    entry = rule.entry(path)
+def _leaf_axis_names(path: Any, entries: _Entries) -> tuple[str, ...]:
+    entry = entries.of(path)
     if entry is None:
         return ()
     names = (entry,) if isinstance(entry, str) else tuple(entry)
@@ -280,22 +279,6 @@ def _bare(path: Any) -> Any:
     return path
 
 
-def is_box_key(key: Any) -> bool:
-    return key == jax.tree_util.GetAttrKey("value")
-
-
-def names_along(path: Any) -> tuple[str, ...]:
-    """The names along a path; those of a flattened dictionary are split."""
-    names = []
-    for key in path:
-        parts = getattr(key, "key", None)
-        if not isinstance(parts, tuple):
-            parts = key_names((key,))
-        for part in parts:
-            names += re.split(r"[/.]", str(part))
-    return tuple(names)
-
-
 def _own_names(paths: list[Any]) -> list[str]:
     """The name of each leaf itself, without what leads to it.
 
@@ -317,32 +300,3 @@ def _own_names(paths: list[Any]) -> list[str]:
         return names_along(bare[-1:])[-1] if bare else ""
 
     return [own_name(path) for path in paths]
-
-
-def _mesh_axis_size(name: Hashable) -> int:
-    # init outside shard_map sees whole matrices.
-    return jax.lax.axis_size(name) if is_bound(name) else 1
-
-
-def splitting_names(leaf: Any, names: tuple[str, ...]) -> tuple[Hashable, ...]:
-    """Drops the axes over which the leaf is known to be replicated.
-
-    Summed over such an axis, a replicated matrix would count once a device.
-    Only ``jax.shard_map``'s varying-axes tracking can tell; without it
-    (``check_vma=False``) the names are taken at their word.
-    """
-    return tuple(name for name in names if _may_split(leaf, name))
-
-
-def _may_split(leaf: Any, name: str) -> bool:
-    if not isinstance(leaf, jax.Array) or not is_bound(name):
-        return True
-    tracked = varying_axes(jax.lax.axis_index(name))
-    return not tracked or name in varying_axes(leaf)
-
-
-def varying_axes(array: jax.Array) -> frozenset[Hashable]:
-    abstract = jax.typeof(array)
-    if hasattr(abstract, "manual_axis_type"):
-        return abstract.manual_axis_type.varying
-    return getattr(abstract, "vma", frozenset())  # Before jax 0.10.

@@ -3,27 +3,18 @@
 from collections.abc import Callable
 import functools
 import numbers
-from typing import Any, NamedTuple, ParamSpec
+from typing import NamedTuple, ParamSpec
 import warnings
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._axes import (
-    AxisNames,
-    ReductionAxes,
-    check_axes,
-    matrix_groups,
-)
-from optaxmods._checks import (
-    check_count,
-    check_number,
-    check_state,
-    number_of,
-)
-from optaxmods._dtypes import returned_as_came
-from optaxmods._psi import coefficients, regularize
+from optaxmods._agr.damping import checked_share, damping
+from optaxmods._agr.matrices import AxisNames, ReductionAxes
+from optaxmods._agr.psi import coefficients
+from optaxmods._shared.arguments import check_count, check_state
+from optaxmods._shared.dtypes import returned_as_came
 
 Arguments = ParamSpec("Arguments")
 
@@ -170,28 +161,22 @@ def agr(
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
     """
-    strength = check_strength(strength)
-    max_alpha = check_max_alpha(max_alpha)
-    check_axes(reduction_axes, axis_name)
+    damp = damping(strength, max_alpha, reduction_axes, axis_name)
 
     def init_fn(params: optax.Params) -> AgrState | optax.EmptyState:
-        matrix_groups(params, reduction_axes, axis_name)
+        damp.check(params)
         if callable(strength):
             return AgrState(count=jnp.zeros([], jnp.int32))
         return optax.EmptyState()
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
-        if callable(strength):
-            check_count("strength", state)
-            check_state(state, AgrState)
-            now = strength_at(strength, state.count)
-            state = AgrState(count=optax.safe_increment(state.count))
-        else:
-            now = strength
-        regularized = regularize(
-            updates, now, max_alpha, reduction_axes, axis_name
-        )
+        if not callable(strength):
+            return returned_as_came(damp(updates, None), updates), state
+        check_count("strength", state)
+        check_state(state, AgrState)
+        regularized = damp(updates, state.count)
+        state = AgrState(count=optax.safe_increment(state.count))
         return returned_as_came(regularized, updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -231,28 +216,5 @@ def agr_coefficients(
       >>> coefficients["kernel"].tolist(), coefficients["bias"].tolist()
       ([[0.75, 0.25]], [0.0, 0.0])
     """
-    max_alpha = check_max_alpha(max_alpha)
+    max_alpha = checked_share("max_alpha", max_alpha)
     return coefficients(updates, max_alpha, reduction_axes)
-
-
-def check_strength(strength: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
-    return _checked_share("strength", strength, or_schedule=True)
-
-
-def check_max_alpha(max_alpha: jax.typing.ArrayLike) -> Any:
-    return _checked_share("max_alpha", max_alpha)
-
-
-def _checked_share(name: str, share: Any, **options: Any) -> Any:
-    """Returns a number as a float; the value of an array is not checked."""
-    check_number(name, share, lambda x: 0 <= x <= 1, "in [0, 1]", **options)
-    return float(share) if isinstance(share, numbers.Real) else share
-
-
-def strength_at(
-    strength: optax.ScalarOrSchedule, count: jax.typing.ArrayLike
-) -> jax.typing.ArrayLike:
-    """The strength of one update."""
-    if not callable(strength):
-        return strength
-    return number_of("strength", strength, count)

@@ -9,35 +9,29 @@ are those of minus its loss. With s, the sign of the share, they are computed
 from the loss itself: s dl/dz + v~ is s (dl/dz + s v~), and r of s l is s r.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optaxmods._axes import splitting_names
-from optaxmods._gal_losses import LossFn, losses_and_gradient
+from optaxmods._gal import arguments
+from optaxmods._gal import network as networks
+from optaxmods._gal.losses import LossFn, losses_and_gradient
+from optaxmods._gal.network import Theta
+from optaxmods._shared.mesh import check_bound, sum_by_name, sum_of_shards
 
-Theta = Any
-Network = Callable[[Theta, jax.Array], jax.Array]
+if TYPE_CHECKING:
+    from optaxmods._gal.adjuster import GradientAdjuster
 
 # Below this step, as the largest |delta| of an example, the remainder comes
 # from the curvature: in float32 the difference of two losses is cancellation.
 SMALL_STEP = 0.03
 # Above this, where float32 squares overflow, a feature is a mask.
 LARGEST = 1.8e19
-
-
-class Rule(NamedTuple):
-    """What of a :class:`optaxmods.GradientAdjuster` the maths needs."""
-
-    magnitude: jax.typing.ArrayLike
-    accept: str
-    convention: str
-    remainder: str
-    eps: jax.typing.ArrayLike
-    axis_name: Any
 
 
 class Examples(NamedTuple):
@@ -66,37 +60,32 @@ class Adjustment(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-def upcast(features: jax.Array) -> jax.Array:
-    """Features in float32, or in float64 if they are."""
-    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
-
-
-def total(rule: Rule, values: jax.Array) -> jax.Array:
-    """The sum over all examples, those of other shards included."""
-    return _joined(rule, jnp.sum(values))
-
-
-def _joined(rule: Rule, sums: jax.Array) -> jax.Array:
-    return jax.lax.psum(sums, rule.axis_name) if rule.axis_name else sums
-
-
-def examples(rule: Rule, z: jax.Array, weights: jax.Array | None) -> Examples:
+def _examples(
+    adjuster: GradientAdjuster, z: jax.Array, weights: jax.Array | None
+) -> Examples:
     """Weights as shares; weights that are all zero leave shares of zero."""
     if weights is None:
         weights = jnp.ones_like(jnp.sum(z, axis=-1))
-        count = total(rule, weights)
+        count = _total(adjuster, weights)
         safe = jnp.where(count > 0, count, jnp.ones_like(count))
         share = weights / safe
         return Examples(z, share, None, share, safe)
     weights = jnp.broadcast_to(weights, z.shape[:-1]).astype(z.dtype)
     sizes = jnp.abs(weights)
     # Both at once: one all-reduce.
-    sums = _joined(rule, jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
+    sums = sum_by_name(
+        jnp.stack([jnp.sum(weights), jnp.sum(sizes)]), adjuster.axis_name
+    )
     count, size = (_divisor(each, sums[1]) for each in (sums[0], sums[1]))
     share = weights / count
     # Theta learns nothing from a step without a mean.
     part = jnp.where(jnp.isnan(count), count, sizes / size)
     return Examples(z, share, share < 0, part, jnp.abs(count))
+
+
+def _total(adjuster: GradientAdjuster, values: jax.Array) -> jax.Array:
+    """The sum over all examples, those of other shards included."""
+    return sum_by_name(jnp.sum(values), adjuster.axis_name)
 
 
 def _divisor(count: jax.Array, size: jax.Array) -> jax.Array:
@@ -112,20 +101,49 @@ def _signed(batch: Examples, values: jax.Array) -> jax.Array:
     return jnp.where(batch.climbs, -values, values)
 
 
-def adjust(
-    rule: Rule,
-    network: Network,
+class _Look(NamedTuple):
+    """What lines 4 to 6 of Algorithm 1 find."""
+
+    batch: Examples
+    loss_fn: LossFn
+    vanilla: Vanilla
+    turn: _Turn
+    pullback: Callable[[jax.Array], Theta]  # Of Eq. 3.
+    scale: jax.Array  # The tentative step, see _step_scale.
+
+
+def _look(
+    adjuster: GradientAdjuster,
     theta: Theta,
     batch: Examples,
     loss_fn: LossFn,
-    tentative_step: jax.typing.ArrayLike,
-) -> Adjustment:
-    """Lines 4 to 14 of Algorithm 1."""
+    tentative_step: Any,
+    key: Any,
+) -> _Look:
+    """Nothing of it is differentiated."""
     theta, batch = jax.lax.stop_gradient((theta, batch))
     vanilla = _vanilla(loss_fn, batch.z)
-    v, pullback = _direction(network, theta, batch)
-    turn = _turn(rule, batch, vanilla, v)
-    scale = _step_scale(rule, batch, tentative_step)
+    v, pullback = _direction(adjuster, theta, batch, key)
+    turn = _turn(adjuster, batch, vanilla, v)
+    scale = _step_scale(adjuster, batch, tentative_step)
+    return _Look(batch, loss_fn, vanilla, turn, pullback, scale)
+
+
+def adjust(
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: jax.Array,
+    loss_fn: LossFn,
+    tentative_step: jax.typing.ArrayLike | None = None,
+    example_weights: jax.Array | None = None,
+    key: jax.Array | None = None,
+) -> tuple[Examples, Adjustment]:
+    """Lines 4 to 14 of Algorithm 1; the arguments are the adjuster's."""
+    given, loss_fn, step = _checked(
+        adjuster, theta, features, loss_fn, tentative_step, example_weights
+    )
+    look = _look(adjuster, theta, given, loss_fn, step, key)
+    batch, _, vanilla, turn, pullback, scale = look
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
     def along_delta(slope: jax.Array) -> jax.Array:
@@ -134,57 +152,77 @@ def adjust(
         return _last(scale) * g_along
 
     descent = along_delta(vanilla.gradient)
-    r, slope = _remainder(
-        rule, loss_fn, batch.z, vanilla, delta, descent, along_delta
-    )
+    r, slope = _remainder(adjuster, look, delta, descent, along_delta)
     # l(z - delta) - l(z) without its cancellation.
-    accepted = _accepted(rule, batch, r - descent)
-    if rule.convention == "released":
+    accepted = _accepted(adjuster, batch, r - descent)
+    if adjuster.convention == "released":
         # Its first-order term has a second 1 / N.
         r = r - descent + descent / batch.count
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
-    size_of_r, weight = _absolute_mean(rule, batch, r)
+    size_of_r, weight = _absolute_mean(adjuster, batch, r)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
-    theta_gradient = over_shards(rule, pullback(to_v))
+    theta_gradient = sum_of_shards(pullback(to_v), adjuster.axis_name)
     share = jnp.where(accepted, batch.share, 0)
     metrics = {
-        "acceptance": total(rule, jnp.where(accepted, batch.part, 0)),
+        "acceptance": _total(adjuster, jnp.where(accepted, batch.part, 0)),
         "remainder": size_of_r,
-        "cosine": total(rule, _used(batch, batch.part * turn.cosine)),
+        "cosine": _total(adjuster, _used(batch, batch.part * turn.cosine)),
         "finite": all_finite(theta_gradient),
     }
-    return jax.lax.stop_gradient(
-        Adjustment(turn.tilde(share[..., None]), theta_gradient, metrics)
+    cotangent = turn.tilde(share[..., None])
+    return given, jax.lax.stop_gradient(
+        Adjustment(cotangent, theta_gradient, metrics)
     )
 
 
 def share_improved(
-    rule: Rule,
-    network: Network,
+    adjuster: GradientAdjuster,
     theta: Theta,
-    batch: Examples,
+    features: jax.Array,
     loss_fn: LossFn,
-    tentative_step: jax.typing.ArrayLike,
+    tentative_step: jax.typing.ArrayLike | None = None,
+    example_weights: jax.Array | None = None,
+    key: jax.Array | None = None,
 ) -> jax.Array:
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
-    theta, batch = jax.lax.stop_gradient((theta, batch))
-    vanilla = _vanilla(loss_fn, batch.z)
-    v, _ = _direction(network, theta, batch)
-    turn = _turn(rule, batch, vanilla, v)
-    scale = _step_scale(rule, batch, tentative_step)
+    given, loss_fn, step = _checked(
+        adjuster, theta, features, loss_fn, tentative_step, example_weights
+    )
+    look = _look(adjuster, theta, given, loss_fn, step, key)
+    batch, _, vanilla, turn, _, scale = look
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
         along_delta = functools.partial(_dot, delta)
         descent = along_delta(vanilla.gradient)
-        r, _ = _remainder(
-            rule, loss_fn, batch.z, vanilla, delta, descent, along_delta
-        )
+        r, _ = _remainder(adjuster, look, delta, descent, along_delta)
         return _signed(batch, r - descent)
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
-    return jax.lax.stop_gradient(total(rule, batch.part * improved))
+    return jax.lax.stop_gradient(_total(adjuster, batch.part * improved))
+
+
+def _checked(
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any,
+    weights: Any,
+) -> tuple[Examples, LossFn, Any]:
+    """The examples in float32, or in float64 if they are, and the step."""
+    check_bound(adjuster.axis_name)
+    loss_fn = arguments.checked_losses(loss_fn)
+    arguments.check_features(features)
+    z = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    arguments.check_weights(weights, z)
+    batch = _examples(adjuster, z, weights)
+    networks.check_theta(adjuster.network, theta)
+    if tentative_step is None:
+        tentative_step = adjuster.tentative_step
+    arguments.check_step(tentative_step)
+    return batch, loss_fn, tentative_step
 
 
 @jax.custom_jvp
@@ -219,7 +257,7 @@ def _used(batch: Examples, values: jax.Array) -> jax.Array:
 
 
 def _direction(
-    network: Network, theta: Theta, batch: Examples
+    adjuster: GradientAdjuster, theta: Theta, batch: Examples, key: Any
 ) -> tuple[jax.Array, Callable[[jax.Array], Theta]]:
     """Eq. 3, where padding and masked entries are 0, and its pullback.
 
@@ -231,7 +269,12 @@ def _direction(
     is_mask = jnp.abs(batch.z) > LARGEST
     is_seen = (batch.share != 0)[..., None] & ~is_mask
     seen = jnp.where(is_seen, batch.z, 0)
-    v, pullback = jax.vjp(lambda theta: network(theta, seen), theta)
+    v, pullback = jax.vjp(
+        lambda theta: networks.apply(
+            adjuster.network, adjuster.activation, theta, seen, key
+        ),
+        theta,
+    )
 
     def to_theta(slope: jax.Array) -> Theta:
         (gradient,) = pullback(slope.astype(v.dtype))
@@ -282,12 +325,17 @@ class _Turn(NamedTuple):
         return jnp.where(size == 0, 0, size * slope) - along_v
 
 
-def _turn(rule: Rule, batch: Examples, vanilla: Vanilla, v: jax.Array) -> _Turn:
+def _turn(
+    adjuster: GradientAdjuster,
+    batch: Examples,
+    vanilla: Vanilla,
+    v: jax.Array,
+) -> _Turn:
     length = _norm(v)
-    usable = (length > rule.eps) & jnp.isfinite(length)
+    usable = (length > adjuster.eps) & jnp.isfinite(length)
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
     norm = _signed(batch, vanilla.norm[..., 0])[..., None]
-    strength = jnp.asarray(rule.magnitude) * norm
+    strength = jnp.asarray(adjuster.magnitude) * norm
     products = jnp.where(usable[..., 0], _dot(v, vanilla.gradient), 0)
     cosine = products * per_length[..., 0] / _or_one(vanilla.norm[..., 0])
     return _Turn(v, per_length, strength, _signed(batch, cosine))
@@ -299,11 +347,13 @@ def _norm(vectors: jax.Array) -> jax.Array:
 
 
 def _step_scale(
-    rule: Rule, batch: Examples, tentative_step: jax.typing.ArrayLike
+    adjuster: GradientAdjuster,
+    batch: Examples,
+    tentative_step: jax.typing.ArrayLike,
 ) -> jax.Array:
     """The tentative step on each example, times s: [..., 1] or []."""
     step = jnp.asarray(tentative_step).astype(batch.z.dtype)
-    if rule.convention == "released":  # It steps along the mean's gradient.
+    if adjuster.convention == "released":  # It steps along the mean's gradient.
         return step * batch.share[..., None]
     if batch.climbs is None:
         return step
@@ -311,28 +361,27 @@ def _step_scale(
 
 
 def _remainder(
-    rule: Rule,
-    loss_fn: LossFn,
-    z: jax.Array,
-    vanilla: Vanilla,
+    adjuster: GradientAdjuster,
+    look: _Look,
     delta: jax.Array,
     descent: jax.Array,
     along_delta: Callable[[jax.Array], jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 7, l(z - delta) - l(z) + <dl/dz, delta>, and its slope in delta."""
-    look = functools.partial(losses_and_gradient, loss_fn)
-    if rule.remainder == "finite":
-        losses, gradient = look(z - delta)
+    z, vanilla = look.batch.z, look.vanilla
+    at = functools.partial(losses_and_gradient, look.loss_fn)
+    if adjuster.remainder == "finite":
+        losses, gradient = at(z - delta)
         return losses - vanilla.losses + descent, vanilla.gradient - gradient
     largest = jnp.max(jnp.abs(delta), axis=-1, keepdims=True)
     is_small = largest < SMALL_STEP
-    if rule.remainder == "quadratic":
+    if adjuster.remainder == "quadratic":
         is_small = jnp.ones_like(is_small)
     # Both from one look at the loss: small steps are its tangent at z, the
     # others its argument.
     there = z - jnp.where(is_small, 0, delta)
     tangent = jnp.where(is_small, delta, 0)
-    (losses, gradient), (_, curvature) = jax.jvp(look, (there,), (tangent,))
+    (losses, gradient), (_, curvature) = jax.jvp(at, (there,), (tangent,))
     slope = jnp.where(is_small, curvature, vanilla.gradient - gradient)
     near, far = along_delta(slope) / 2, losses - vanilla.losses + descent
     # Large losses, and those of many features, cancel at longer steps, too:
@@ -343,39 +392,29 @@ def _remainder(
     return r, slope
 
 
-def _accepted(rule: Rule, batch: Examples, change: jax.Array) -> jax.Array:
+def _accepted(
+    adjuster: GradientAdjuster, batch: Examples, change: jax.Array
+) -> jax.Array:
     """Whether l(z - eta g) <= l(z) (line 7), for each example."""
-    if rule.accept in ("always", "never"):
-        return jnp.full_like(change, rule.accept == "always", dtype=bool)
-    if rule.convention == "released":
-        mean = total(rule, _used(batch, batch.share * change))
+    if adjuster.accept in ("always", "never"):
+        return jnp.full_like(change, adjuster.accept == "always", dtype=bool)
+    if adjuster.convention == "released":
+        mean = _total(adjuster, _used(batch, batch.share * change))
         change = jnp.broadcast_to(mean, change.shape)
     else:
         change = _signed(batch, change)
-    return change <= 0 if rule.accept == "<=" else change < 0
+    return change <= 0 if adjuster.accept == "<=" else change < 0
 
 
 def _absolute_mean(
-    rule: Rule, batch: Examples, r: jax.Array
+    adjuster: GradientAdjuster, batch: Examples, r: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 6, and its slope in each r."""
-    if rule.convention == "released":
-        mean = total(rule, _used(batch, batch.share * r))
+    if adjuster.convention == "released":
+        mean = _total(adjuster, _used(batch, batch.share * r))
         return jnp.abs(mean), jnp.sign(mean) * batch.share
-    mean = total(rule, _used(batch, batch.part * jnp.abs(r)))
+    mean = _total(adjuster, _used(batch, batch.part * jnp.abs(r)))
     return mean, _used(batch, jnp.sign(r) * batch.part)
-
-
-def over_shards(rule: Rule, gradients: Any) -> Any:
-    """Sums what differentiation has not summed over the shards already."""
-    axes = rule.axis_name or ()
-    axes = (axes,) if isinstance(axes, str) else tuple(axes)
-
-    def summed(gradient: jax.Array) -> jax.Array:
-        names = splitting_names(gradient, axes)
-        return jax.lax.psum(gradient, names) if names else gradient
-
-    return jax.tree.map(summed, gradients)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

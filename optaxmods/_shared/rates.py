@@ -10,8 +10,8 @@ from typing import Any
 
 import optax
 
-from optaxmods._checks import check_count, is_scalar, number_of
-from optaxmods._trees import checked_mask
+from optaxmods._shared.arguments import check_count, is_scalar, number_of
+from optaxmods._shared.trees import checked_mask
 
 
 def rate_at(name: str, rate: optax.ScalarOrSchedule, count: Any) -> Any:

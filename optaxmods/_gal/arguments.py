@@ -1,7 +1,6 @@
 """What GAL says to bad arguments: one sentence, as early as it can."""
 
 from collections.abc import Mapping
-import numbers
 import operator
 from typing import Any
 
@@ -9,8 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import check_size, is_real_scalar, shown
-from optaxmods._gal_losses import LossFn
+from optaxmods._gal.losses import LossFn
+from optaxmods._shared.arguments import (
+    check_size,
+    is_int,
+    shown,
+)
 
 
 def checked_sizes(hidden_sizes: Any) -> tuple[int, ...]:
@@ -32,8 +35,7 @@ def checked_sizes(hidden_sizes: Any) -> tuple[int, ...]:
 
 def check_num_features(num_features: Any) -> None:
     """Raises a sentence where there is no direction to learn."""
-    is_int = isinstance(num_features, numbers.Integral)
-    if not is_int or isinstance(num_features, bool):
+    if not is_int(num_features):
         raise ValueError(
             "num_features must be an int, the size of the features' last axis,"
             f" got {shown(num_features)}; with optax.inject_hyperparams name it"
@@ -46,37 +48,6 @@ def check_num_features(num_features: Any) -> None:
             " the last hidden layer instead, with the output layer inside"
             " loss_fn."
         )
-
-
-def check_key(key: Any) -> None:
-    """Refuses what draws no theta: neither a new key nor one of uint32."""
-    if not _is_key(key):
-        raise ValueError(
-            "key must be a key of jax.random, such as jax.random.key(0), got"
-            f" {shown(key)}."
-        )
-
-
-def check_seed(key: Any) -> None:
-    """Like :func:`check_key`, but an int is one, too."""
-    is_int = isinstance(key, int) and not isinstance(key, bool)
-    # What optax.inject_hyperparams makes of an int.
-    is_array = is_real_scalar(key) and jnp.issubdtype(
-        jnp.result_type(key), jnp.integer
-    )
-    if not (is_int or is_array or _is_key(key)):
-        raise ValueError(
-            f"key must be an int or a key of jax.random, got {shown(key)}."
-        )
-
-
-def _is_key(key: Any) -> bool:
-    dtype = getattr(key, "dtype", None)
-    if dtype is None:
-        return False
-    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return key.ndim == 0
-    return dtype == jnp.uint32 and key.ndim == 1
 
 
 def check_step(tentative_step: Any) -> None:
@@ -122,11 +93,6 @@ def check_weights(weights: Any, features: jax.Array) -> None:
 
 def checked_losses(loss_fn: Any) -> LossFn:
     """``loss_fn``, whose losses are checked."""
-    if not callable(loss_fn):
-        raise ValueError(
-            "loss_fn must be a function from features to losses, got"
-            f" {shown(loss_fn)}; pass the function itself."
-        )
 
     def checked(z: jax.Array) -> jax.Array:
         losses: Any = loss_fn(z)
@@ -165,14 +131,6 @@ def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
             "GAL was given adjuster_grads, of adjuster.loss, together with"
             f" {', '.join(given)}, of the direct route: leave them out, or"
             " adjuster_grads if the gradients are plain."
-        )
-
-
-def check_pullback(pullback: Any) -> None:
-    if not callable(pullback):
-        raise ValueError(
-            "pullback must be a function, jax.vjp(...)[1] of the function from"
-            f" params to features, got {shown(pullback)}."
         )
 
 
@@ -222,13 +180,7 @@ def check_fits(added: Any, updates: Any) -> None:
     leaves, treedef = jax.tree_util.tree_flatten_with_path(
         updates, is_leaf=is_absent
     )
-    try:
-        parts = treedef.flatten_up_to(added)
-    except ValueError:
-        raise ValueError(
-            "pullback must return a tree like that of the updates, but"
-            f" {_difference(added, leaves)}; {FITTING}."
-        ) from None
+    parts = treedef.flatten_up_to(added)
     for (path, update), part in zip(leaves, parts, strict=True):
         where = jax.tree_util.keystr(path)
         if is_absent(update):
@@ -258,17 +210,3 @@ def _kind(leaf: Any) -> Any:
 def _described(leaf: Any) -> str:
     dtype = getattr(leaf, "dtype", type(leaf).__name__)
     return f"shape {jnp.shape(leaf)} and dtype {dtype}"
-
-
-def _difference(added: Any, leaves: Any) -> str:
-    """A branch that one of both trees has, and the other has not."""
-    keystr = jax.tree_util.keystr
-    ours = {keystr(path) for path, leaf in leaves if not is_absent(leaf)}
-    absent = tuple(keystr(path) for path, leaf in leaves if is_absent(leaf))
-    theirs = {keystr(path) for path, _ in jax.tree.leaves_with_path(added)}
-    for path in sorted(ours - theirs):
-        return f"updates{path} has nothing beside it"
-    for path in sorted(theirs - ours):
-        if not path.startswith(absent):
-            return f"its {path or 'result'} is not in the updates"
-    return "its containers are of other types"

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import check_floating, shown
-from optaxmods._trees import SAME_AS_GRADIENTS, beside
+from optaxmods._shared.arguments import check_floating, shown
+from optaxmods._shared.trees import SAME_AS_GRADIENTS, beside
 
 
 def wide_dtype(*values: jax.typing.ArrayLike) -> jnp.dtype:
@@ -87,7 +87,8 @@ def params_beside(updates: optax.Updates, params: Any) -> Any:
 def steps_like(updates: optax.Updates, params: optax.Params) -> Any:
     """Shapes of the updates, each as wide as the parameter that it moves.
 
-    The parameters must be beside the updates, see :mod:`optaxmods._trees`.
+    The parameters must be beside the updates, as :func:`params_beside` puts
+    them.
     """
 
     def step_like(u: Any, p: Any) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,15 @@
 """The operator Psi and its coefficients alpha, matrix by matrix.
 
-Eq. 1 and 2 of the paper stand here once; :mod:`optaxmods._agr`,
-:mod:`optaxmods._adamw_agr` and :mod:`optaxmods._scale_by_adan` call them.
+As printed, for a weight matrix's gradient g (tests/oracles/agr.py has it in
+NumPy):
+
+    Psi(g) = g - alpha g           (Eq. 1)
+    alpha = |g| / sum(|g|)         (Eq. 2)
+
+Here Eq. 1 is g (1 - s min(alpha, c)), with the strength s and the largest
+coefficient c; it is one product an entry, and a lone entry's Psi is 0 exactly.
+And Eq. 2 is |g| (4 / sum(|g|)), one division a matrix, which neither overflows
+nor vanishes for any normal sum.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,126 +20,33 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._axes import (
+from optaxmods._agr.matrices import (
     AxisNames,
     MatrixGroup,
     ReductionAxes,
     matrix_groups,
 )
-from optaxmods._dtypes import wide_dtype
-from optaxmods._matrix_sums import matrix_sums, on_shards, parts
+from optaxmods._agr.matrix_sums import matrix_sums, on_shards, parts
+from optaxmods._shared.dtypes import wide_dtype
 
 Arrays = Sequence[jax.Array]
 Groups = tuple[MatrixGroup, ...]
 
 
-class Damping(NamedTuple):
+class Degree(NamedTuple):
     """How much of Psi: both in [0, 1], and None as 1."""
 
     strength: Any
     max_alpha: Any
 
 
-def regularize(
-    updates: optax.Updates,
-    strength: jax.typing.ArrayLike,
-    max_alpha: jax.typing.ArrayLike = 1.0,
-    reduction_axes: ReductionAxes = None,
-    axis_name: AxisNames = None,
-) -> optax.Updates:
-    """Psi of every weight matrix, in float32 or wider; other leaves as is."""
-    dampings = (Damping(strength, max_alpha),)
-    (regularized,) = regularize_all(
-        (updates,), dampings, reduction_axes, axis_name
-    )
-    return regularized
-
-
-def regularize_all(
-    trees: Sequence[optax.Updates],
-    dampings: Sequence[Damping],
-    reduction_axes: ReductionAxes = None,
-    axis_name: AxisNames = None,
-) -> Sequence[optax.Updates]:
-    """Psi of gradients that are alike, their sums joined; axes by the first.
-
-    Each tree has a damping of its own.
-    """
-    first = trees[0]
-    groups = matrix_groups(first, reduction_axes, axis_name, at_update=True)
-    if all(isinstance(s, float) and s == 0 for s, _ in dampings):
-        return trees
-    treedef = jax.tree.structure(first)
-    size = treedef.num_leaves
-    leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
-    own = [
-        Damping(_unless_1(strength), _unless_1(max_alpha))
-        for strength, max_alpha in dampings
-        for _ in range(size)
-    ]
-    psis = dict(_by_parts(_psi, leaves, groups * len(trees), own))
-    every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
-    return [
-        treedef.unflatten(every[index * size : (index + 1) * size])
-        for index in range(len(trees))
-    ]
-
-
-def coefficients(
-    updates: optax.Updates,
-    max_alpha: jax.typing.ArrayLike = 1.0,
-    reduction_axes: ReductionAxes = None,
-) -> optax.Updates:
-    """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
-    groups = matrix_groups(updates, reduction_axes, at_update=True)
-    leaves, treedef = jax.tree.flatten(updates)
-    bounds = [_unless_1(max_alpha)] * len(leaves)
-    alphas = dict(_by_parts(_alpha, leaves, groups, bounds))
-    return treedef.unflatten(
-        alphas[index]
-        if index in alphas
-        else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
-        for index, leaf in enumerate(leaves)
-    )
-
-
-def _unless_1(number: Any) -> Any:
-    """None leaves a factor or a bound of 1 out of the program."""
-    return None if isinstance(number, float) and number == 1 else number
-
-
-def _by_parts(
-    function,
-    leaves: Arrays,
-    groups: Sequence[MatrixGroup],
-    of_each: Sequence[Any],
-) -> Iterator[tuple[int, jax.Array]]:
-    """Each regularized leaf's index and what ``function`` makes of it."""
-    for part in parts(leaves, groups):
-        gradients, own = (
-            tuple(values[index] for index in part.indices)
-            for values in (leaves, of_each)
-        )
-        results = _of_part(function, part.groups, part.mesh, gradients, own)
-        yield from zip(part.indices, results, strict=True)
-
-
-# Inlined into the caller's program; equal parts are traced once.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
-def _of_part(function, groups: Groups, mesh, *arguments):
-    function = functools.partial(function, groups=groups)
-    if mesh is None:
-        return function(*arguments)
-    return on_shards(function, mesh, *arguments)
-
-
 def _psi(
-    gradients: Arrays, dampings: Sequence[Damping], *, groups: Groups
+    gradients: Arrays, degrees: Sequence[Degree], *, groups: Groups
 ) -> list[jax.Array]:
     """Eq. 1 as g (1 - s alpha), formed in the wide dtype; None is 1."""
     psis = []
     for gradient, (strength, max_alpha), four_alpha in zip(
-        gradients, dampings, _four_alpha(gradients, groups), strict=True
+        gradients, degrees, _four_alpha(gradients, groups), strict=True
     ):
         damping = _capped(four_alpha, max_alpha)
         if strength is not None:
@@ -232,3 +147,82 @@ def _four_over(total: jax.Array) -> jax.Array:
     # no derivative that could be 0 / 0.
     smallest = 2 * float(jnp.finfo(total.dtype).tiny)
     return 4 / jnp.where(total < smallest, jnp.ones_like(total), total)
+
+
+def regularize(
+    trees: Sequence[optax.Updates],
+    degrees: Sequence[Degree],
+    reduction_axes: ReductionAxes = None,
+    axis_name: AxisNames = None,
+) -> Sequence[optax.Updates]:
+    """Psi of gradients that are alike, in float32 or wider.
+
+    Leaves that are no matrix stay as they are. Each tree has a degree of its
+    own, the axes are those of the first, and the sums are joined.
+    """
+    first = trees[0]
+    groups = matrix_groups(first, reduction_axes, axis_name, at_update=True)
+    if all(isinstance(s, float) and s == 0 for s, _ in degrees):
+        return trees
+    treedef = jax.tree.structure(first)
+    size = treedef.num_leaves
+    leaves = [leaf for tree in trees for leaf in treedef.flatten_up_to(tree)]
+    own = [
+        Degree(_unless_1(strength), _unless_1(max_alpha))
+        for strength, max_alpha in degrees
+        for _ in range(size)
+    ]
+    psis = dict(_by_parts(_psi, leaves, groups * len(trees), own))
+    every = [psis.get(index, leaf) for index, leaf in enumerate(leaves)]
+    return [
+        treedef.unflatten(every[index * size : (index + 1) * size])
+        for index in range(len(trees))
+    ]
+
+
+def coefficients(
+    updates: optax.Updates,
+    max_alpha: jax.typing.ArrayLike = 1.0,
+    reduction_axes: ReductionAxes = None,
+) -> optax.Updates:
+    """Eq. 2 of every weight matrix, in float32 or wider; elsewhere zeros."""
+    groups = matrix_groups(updates, reduction_axes, at_update=True)
+    leaves, treedef = jax.tree.flatten(updates)
+    bounds = [_unless_1(max_alpha)] * len(leaves)
+    alphas = dict(_by_parts(_alpha, leaves, groups, bounds))
+    return treedef.unflatten(
+        alphas[index]
+        if index in alphas
+        else jnp.zeros(jnp.shape(leaf), jnp.finfo(wide_dtype(leaf)).dtype)
+        for index, leaf in enumerate(leaves)
+    )
+
+
+def _unless_1(number: Any) -> Any:
+    """None leaves a factor or a bound of 1 out of the program."""
+    return None if isinstance(number, float) and number == 1 else number
+
+
+def _by_parts(
+    function,
+    leaves: Arrays,
+    groups: Sequence[MatrixGroup],
+    of_each: Sequence[Any],
+) -> Iterator[tuple[int, jax.Array]]:
+    """Each regularized leaf's index and what ``function`` makes of it."""
+    for part in parts(leaves, groups):
+        gradients, own = (
+            tuple(values[index] for index in part.indices)
+            for values in (leaves, of_each)
+        )
+        results = _of_part(function, part.groups, part.mesh, gradients, own)
+        yield from zip(part.indices, results, strict=True)
+
+
+# Inlined into the caller's program; equal parts are traced once.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _of_part(function, groups: Groups, mesh, *arguments):
+    function = functools.partial(function, groups=groups)
+    if mesh is None:
+        return function(*arguments)
+    return on_shards(function, mesh, *arguments)

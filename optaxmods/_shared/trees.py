@@ -7,6 +7,7 @@ hold anything: an array that is not trained, or a function.
 from collections.abc import Callable
 import functools
 import numbers
+import re
 from typing import Any
 
 import jax
@@ -125,6 +126,30 @@ def label(path: Any) -> str:
 def key_names(path: Any) -> tuple[str, ...]:
     """A path that dictionaries, lists and attributes share."""
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def is_box_key(key: Any) -> bool:
+    return key == jax.tree_util.GetAttrKey("value")
+
+
+def names_along(path: Any) -> tuple[str, ...]:
+    """The names along a path; those of a flattened dictionary are split."""
+    names = []
+    for key in path:
+        parts = getattr(key, "key", None)
+        if not isinstance(parts, tuple):
+            parts = key_names((key,))
+        for part in parts:
+            names += re.split(r"[/.]", str(part))
+    return tuple(names)
+
+
+class AxesOfMetadata(tuple[int, ...]):
+    """Axes of one leaf that another tree of the same paths would not give.
+
+    They were read from an nnx Variable, of which nnx.Optimizer shows the
+    metadata to ``init`` and hides it from ``update``.
+    """
 
 
 def _is_none(node: Any) -> bool:

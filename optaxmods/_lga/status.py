@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._checks import (
-    check_axis_names,
-    check_bound,
+from optaxmods._shared.arguments import (
     check_flag,
     check_number,
     check_size,
     check_word,
+    is_int,
     is_scalar,
     number_of,
     shown,
 )
+from optaxmods._shared.mesh import check_axis_names, check_bound, mean_by_name
 
 UPPER_BOUNDS = ("first_window", "first_value", None)
 LOWER_BOUNDS = ("ema", "average", "momentum")
@@ -87,7 +87,7 @@ class Rule(NamedTuple):
 def checked(rule: Rule) -> Rule:
     """Raises a sentence on a bad argument; arrays' values are not checked."""
     every = rule.status_every
-    if not isinstance(every, numbers.Integral) or isinstance(every, bool):
+    if not is_int(every):
         raise ValueError(
             "status_every must be an int, the number of steps in a status"
             f" window, got {shown(every)}; with optax.inject_hyperparams name"
@@ -165,7 +165,7 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
         )
     check_bound(axis_name)
     loss = jnp.asarray(value).astype(jnp.float32)
-    return jax.lax.pmean(loss, axis_name) if axis_name else loss
+    return mean_by_name(loss, axis_name)
 
 
 def read(rule: Rule, state: LgaState, loss: jax.Array) -> Used:

@@ -1,6 +1,6 @@
 """Loss-aware gradient adjustment (LGA): Eq. 2, 5 and its two forms.
 
-The status of the loss stands in :mod:`optaxmods._lga_status`.
+The status of the loss stands in :mod:`optaxmods._lga.status`.
 """
 
 from collections.abc import Callable
@@ -11,21 +11,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods import _lga_status as status
-from optaxmods._checks import (
+from optaxmods._lga import status
+from optaxmods._lga.status import LgaState, Rule
+from optaxmods._shared.arguments import (
     check_state,
     check_transformation,
     is_transformation,
     shown,
 )
-from optaxmods._dtypes import (
+from optaxmods._shared.dtypes import (
     cast,
     params_beside,
     returned_as_came,
     steps_like,
     wide_dtype,
 )
-from optaxmods._lga_status import LgaState, Rule
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,19 +158,19 @@ def lga(
     """
     rule = status.checked(
         Rule(
-            gamma=gamma,
-            status_every=status_every,
-            eps=eps,
-            xi=xi,
-            log_base=log_base,
-            decay_factor=decay_factor,
-            gamma_min=gamma_min,
-            upper_bound=upper_bound,
-            lower_bound=lower_bound,
-            omega_loss=omega_loss,
-            push_zero_gradients=push_zero_gradients,
-            gradient_floor=gradient_floor,
-            axis_name=axis_name,
+            gamma,
+            status_every,
+            eps,
+            xi,
+            log_base,
+            decay_factor,
+            gamma_min,
+            upper_bound,
+            lower_bound,
+            omega_loss,
+            push_zero_gradients,
+            gradient_floor,
+            axis_name,
         )
     )
 
@@ -278,19 +278,19 @@ def with_lga(
     check_transformation("inner", inner)
     rule = status.checked(
         Rule(
-            gamma=gamma,
-            status_every=status_every,
-            eps=eps,
-            xi=xi,
-            log_base=log_base,
-            decay_factor=decay_factor,
-            gamma_min=gamma_min,
-            upper_bound=upper_bound,
-            lower_bound=lower_bound,
-            omega_loss=omega_loss,
-            push_zero_gradients=push_zero_gradients,
-            gradient_floor=gradient_floor,
-            axis_name=axis_name,
+            gamma,
+            status_every,
+            eps,
+            xi,
+            log_base,
+            decay_factor,
+            gamma_min,
+            upper_bound,
+            lower_bound,
+            omega_loss,
+            push_zero_gradients,
+            gradient_floor,
+            axis_name,
         )
     )
     inner = optax.with_extra_args_support(inner)

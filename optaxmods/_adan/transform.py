@@ -1,17 +1,64 @@
-"""Adan as published, and Adan with AGR: Algorithm 1 of the AGR paper."""
+"""Adan as published."""
 
 from typing import Any
 
 import jax
 import optax
 
-from optaxmods._axes import AxisNames, ReductionAxes
-from optaxmods._checks import check_flag, check_mask, check_rates
-from optaxmods._dtypes import returning_steps
-from optaxmods._proximal import add_proximal_decay
-from optaxmods._rates import add_decayed_weights, scale_by_learning_rate
-from optaxmods._restart import Restart
-from optaxmods._scale_by_adan import adan_moments
+from optaxmods._adan.moments import adan_moments
+from optaxmods._adan.proximal import add_proximal_decay
+from optaxmods._adan.restart import Restart
+from optaxmods._shared.arguments import check_flag, check_mask, check_rates
+from optaxmods._shared.dtypes import returning_as_came, returning_steps
+from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
+
+
+def scale_by_adan(
+    b1: jax.typing.ArrayLike = 0.98,
+    b2: jax.typing.ArrayLike = 0.92,
+    b3: jax.typing.ArrayLike = 0.99,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    *,
+    restart: Restart | None = None,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    nu_dtype: jax.typing.DTypeLike | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Rescales updates by Adan as published.
+
+    The rule and the arguments are those of :func:`optaxmods.adan` without
+    learning rate and weight decay.
+
+    Args:
+      b1: decay rate of the moment of the gradients.
+      b2: decay rate of the moment of their differences.
+      b3: decay rate of the second moment.
+      eps: added to the denominator, outside the square root.
+      eps_root: added to the denominator, inside the square root.
+      restart: as in :func:`optaxmods.adan`.
+      mu_dtype: as in :func:`optaxmods.adan`.
+      nu_dtype: as in :func:`optaxmods.adan`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` with the state
+      :class:`optaxmods.ScaleByAdanState`.
+
+    Raises:
+      ValueError: a decay rate outside [0, 1), a ``restart`` below 1, or
+        another argument out of its range or of no known form; an integer or
+        boolean leaf, with its path; gradients of another tree than the
+        parameters at ``init``, or the state of another transformation.
+
+    Examples:
+      >>> import optax
+      >>> from optaxmods import scale_by_adan
+      >>> solver = optax.chain(
+      ...     scale_by_adan(b1=0.98), optax.scale_by_learning_rate(1e-3)
+      ... )
+    """
+    return returning_as_came(
+        adan_moments(b1, b2, b3, eps, eps_root, restart, mu_dtype, nu_dtype)
+    )
 
 
 def adan(
@@ -120,111 +167,23 @@ def adan(
       `Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
       Models <https://arxiv.org/abs/2208.06677>`_, 2022
     """
-    return adan_agr(
+    return with_decay(
+        adan_moments(b1, b2, b3, eps, eps_root, restart, mu_dtype, nu_dtype),
         learning_rate,
-        b1,
-        b2,
-        b3,
-        eps,
-        eps_root,
         weight_decay,
         mask,
-        proximal=proximal,
-        restart=restart,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        strength=0.0,
+        proximal,
     )
 
 
-def adan_agr(
+def with_decay(
+    moments: optax.GradientTransformationExtraArgs,
     learning_rate: optax.ScalarOrSchedule,
-    b1: jax.typing.ArrayLike = 0.98,
-    b2: jax.typing.ArrayLike = 0.92,
-    b3: jax.typing.ArrayLike = 0.99,
-    eps: jax.typing.ArrayLike = 1e-8,
-    eps_root: jax.typing.ArrayLike = 0.0,
-    weight_decay: optax.ScalarOrSchedule = 0.0,
-    mask: Any = None,
-    *,
-    proximal: bool = True,
-    restart: Restart | None = None,
-    difference: str = "regularized",
-    mu_dtype: jax.typing.DTypeLike | None = None,
-    nu_dtype: jax.typing.DTypeLike | None = None,
-    strength: optax.ScalarOrSchedule = 1.0,
-    max_alpha: jax.typing.ArrayLike = 1.0,
-    reduction_axes: ReductionAxes = None,
-    axis_name: AxisNames = None,
+    weight_decay: optax.ScalarOrSchedule,
+    mask: Any,
+    proximal: bool,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adan with AGR: the AGR paper's Algorithm 1, made safe to train with.
-
-    With :math:`\Psi` of :func:`optaxmods.agr` and the notation of
-    :func:`optaxmods.adan`,
-
-    .. math::
-
-        m_k &= b_1 m_{k-1} + (1 - b_1)\, \Psi(g_k) \\
-        v_k &= b_2 v_{k-1} + (1 - b_2)\, (\Psi(g_k) - \Psi(g_{k-1})) \\
-        n_k &= b_3 n_{k-1} + (1 - b_3)\, (g_k + b_2\, (g_k - g_{k-1}))^2 \\
-        u_k &= (\hat m_k + b_2\, \hat v_k) / (\sqrt{\hat n_k} + \varepsilon) \\
-        \theta_{k+1} &= (\theta_k - \eta\, u_k) / (1 + \lambda \eta),
-
-    the differences being 0 in the first step. Algorithm 1 prints
-    :math:`\Psi(g_k) - g_{k-1}` in the second line, which
-    ``difference="printed"`` gives to the letter. **That form can diverge**: the
-    difference of a constant gradient is :math:`-\alpha g` there, and the
-    numerator of the step :math:`(1 - \alpha\, (1 + b_2))\, g`. An entry with
-    :math:`\alpha > 1 / (1 + b_2)`, 0.52 at the default, moves uphill for as
-    long as it holds that share of its matrix. With a strength :math:`s` the
-    bound is on :math:`s\,\alpha`, and ``max_alpha=0.5`` keeps a constant
-    gradient below it.
-
-    ``optax.chain(agr(), adan(...))`` feeds :math:`\Psi(g)` to everything
-    instead, as the authors' released code does.
-
-    Args:
-      learning_rate: as in :func:`optaxmods.adan`, like all that follow here.
-      b1: decay rate of the moment of the gradients; 0.98.
-      b2: decay rate of the moment of their differences; 0.92.
-      b3: decay rate of the second moment; 0.99.
-      eps: added outside the square root; 1e-8.
-      eps_root: added inside the square root; 0.
-      weight_decay: :math:`\lambda`, a number or a schedule; 0.
-      mask: which parameters decay.
-      proximal: proximal (``True``) or decoupled decay.
-      restart: a period in steps or a predicate of the number of updates done.
-      difference: what :math:`v` is the moment of. ``"regularized"``, the
-        default: :math:`\Psi(g_k) - \Psi(g_{k-1})`, each with the strength of
-        its own step; the previous gradient is summed once more in each step,
-        with the new one on a mesh.
-        ``"printed"``: :math:`\Psi(g_k) - g_{k-1}` (Algorithm 1).
-      mu_dtype: dtype of the first moments and of the previous gradient.
-      nu_dtype: dtype of the second moment.
-      strength: as in :func:`optaxmods.agr`; with the number 0 this is
-        :func:`optaxmods.adan` to the bit.
-      max_alpha: as in :func:`optaxmods.agr`; 1 is Eq. 2, in which an entry that
-        is its matrix's only nonzero one never moves.
-      reduction_axes: as in :func:`optaxmods.agr`.
-      axis_name: as in :func:`optaxmods.agr`.
-
-    Returns:
-      A :class:`optax.GradientTransformationExtraArgs`; its state is that of
-      :func:`optaxmods.adan`.
-
-    Raises:
-      ValueError: as :func:`optaxmods.agr` and :func:`optaxmods.adan`; another
-        ``difference``.
-
-    Examples:
-      >>> from optaxmods import adan_agr
-      >>> solver = adan_agr(learning_rate=1e-3, weight_decay=0.02)
-      >>> as_printed = adan_agr(learning_rate=1e-3, difference="printed")
-
-    References:
-      `An Adaptive Gradient Regularization Method
-      <https://arxiv.org/abs/2407.16944>`_, 2024
-    """
+    """The step of Adan from its moments."""
     check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
     check_mask(mask)
     check_flag("proximal", proximal)
@@ -233,23 +192,5 @@ def adan_agr(
         if proximal
         else add_decayed_weights(weight_decay, mask)
     )
-    chain = optax.chain(
-        adan_moments(
-            b1=b1,
-            b2=b2,
-            b3=b3,
-            eps=eps,
-            eps_root=eps_root,
-            restart=restart,
-            difference=difference,
-            mu_dtype=mu_dtype,
-            nu_dtype=nu_dtype,
-            strength=strength,
-            max_alpha=max_alpha,
-            reduction_axes=reduction_axes,
-            axis_name=axis_name,
-        ),
-        decay,
-        scale_by_learning_rate(learning_rate),
-    )
+    chain = optax.chain(moments, decay, scale_by_learning_rate(learning_rate))
     return returning_steps(chain)

@@ -1,12 +1,11 @@
 """The restart condition of Adan: a period or a predicate, traced."""
 
 from collections.abc import Callable
-import numbers
 
 import jax
 import jax.numpy as jnp
 
-from optaxmods._checks import is_boolean, shown
+from optaxmods._shared.arguments import is_boolean, is_int, shown
 
 # A period in steps, or a predicate of the number of updates done.
 Restart = int | Callable[[jax.Array], jax.typing.ArrayLike]
@@ -22,11 +21,12 @@ def check_restart(restart: Restart | None) -> None:
             "restart is a boolean array; pass a period or a predicate, and"
             " with optax.inject_hyperparams name a predicate in static_args."
         )
-    is_number = isinstance(restart, numbers.Integral)
-    if is_number and restart >= 1 and not isinstance(restart, bool):
-        return
-    is_array = dtype is not None and jnp.issubdtype(dtype, jnp.integer)
-    if is_array and not is_number and jnp.ndim(restart) == 0:
+    if is_int(restart):
+        is_period = restart >= 1
+    else:  # Of an array the number is not looked at.
+        is_integer = dtype is not None and jnp.issubdtype(dtype, jnp.integer)
+        is_period = is_integer and jnp.ndim(restart) == 0
+    if is_period:
         return
     raise ValueError(
         "restart must be a period of at least 1 step, an int, or a predicate"

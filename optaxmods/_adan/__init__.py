@@ -1,0 +1,1 @@
+"""Adan as published."""

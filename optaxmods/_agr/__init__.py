@@ -1,0 +1,1 @@
+"""Adaptive gradient regularization (AGR)."""

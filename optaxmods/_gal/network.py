@@ -1,0 +1,130 @@
+"""The adjustment network h of GAL: the default one, or the user's."""
+
+from collections.abc import Callable, Sequence
+import functools
+import inspect
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optaxmods._gal import linear_stack
+from optaxmods._gal.linear_stack import THETA_IS, Activation, Theta
+from optaxmods._shared.arguments import shown
+
+
+def init(
+    network: Any, hidden_sizes: Sequence[int], key: Any, num_features: int
+) -> Theta:
+    """Theta of the user's network, or of the default one, in float32."""
+    if network is None:
+        return linear_stack.init(hidden_sizes, key, num_features)
+    make, _ = _functions(network)
+    theta = make(key, jnp.zeros((1, num_features), jnp.float32))
+    return jax.tree.map_with_path(_in_float32, theta)
+
+
+def apply(
+    network: Any,
+    activation: Activation,
+    theta: Theta,
+    features: jax.Array,
+    key: Any = None,
+) -> jax.Array:
+    """Eq. 3, v = h(z; theta), checked for its shape."""
+    if network is None:
+        return linear_stack.apply(activation, theta, features)
+    v = _functions(network)[1](theta, features, key)
+    dtype = getattr(v, "dtype", None)
+    if dtype is None or v.shape != features.shape:
+        got = shown(v) if dtype is None else v.shape
+        raise ValueError(
+            "network must map features to vectors of their shape"
+            f" {features.shape}, but it returned {got}."
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            "network must return real floating-point numbers, which have a"
+            f" gradient, but it returned {dtype}."
+        )
+    return v
+
+
+def check(network: Any) -> None:
+    """Raises a sentence where it is no network."""
+    if isinstance(network, type):
+        raise ValueError(
+            f"network must be an instance, such as {network.__name__}(), got"
+            f" {shown(network)}."
+        )
+    if network is not None:
+        _functions(network)
+
+
+def check_theta(network: Any, theta: Theta) -> None:
+    """Refuses whole optimizer states, whose counts are integers, and others."""
+    for path, leaf in jax.tree.leaves_with_path(theta):
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not jnp.issubdtype(dtype, jnp.floating):
+            kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
+            where = jax.tree_util.keystr(path)
+            raise ValueError(f"{THETA_IS}, but theta{where} is {kind}.")
+    if network is None:
+        linear_stack.check_theta(theta)
+
+
+def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns init(key, features) and apply(theta, features, key)."""
+    if _is_pair(network):
+        make, run = network
+        if not _takes_key(run):
+            return make, lambda theta, z, key: run(theta, z)
+        return make, functools.partial(_run_with_key, run)
+    if callable(getattr(network, "init", None)) and callable(
+        getattr(network, "apply", None)
+    ):
+        return network.init, lambda theta, z, key: network.apply(
+            theta, z, rngs=None if key is None else {"dropout": key}
+        )
+    raise ValueError(
+        "network must be a flax.linen module or a pair (init, apply) with"
+        " init(key, features) -> theta and apply(theta, features) -> v, got"
+        f" {shown(network)}."
+    )
+
+
+def _run_with_key(
+    run: Callable[..., jax.Array], theta: Theta, z: jax.Array, key: Any
+) -> jax.Array:
+    if key is not None:
+        return run(theta, z, key=key)
+    default = inspect.signature(run).parameters["key"].default
+    if default is inspect.Parameter.empty:
+        raise ValueError(
+            "the network's apply takes a key: pass key=... to adjuster.loss,"
+            " or to tx.update on the direct route."
+        )
+    return run(theta, z)
+
+
+def _is_pair(network: Any) -> bool:
+    is_pair = isinstance(network, tuple) and len(network) == 2
+    return is_pair and all(map(callable, network))
+
+
+def _takes_key(function: Callable[..., Any]) -> bool:
+    return "key" in inspect.signature(function).parameters
+
+
+def _in_float32(path: Any, leaf: Any) -> jax.Array:
+    is_number = hasattr(leaf, "dtype") or isinstance(leaf, numbers.Number)
+    dtype = jnp.result_type(leaf) if is_number else shown(leaf)
+    if not is_number or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            "theta must hold real floating-point numbers, which its optimizer"
+            f" moves, but theta{jax.tree_util.keystr(path)} is {dtype}: let"
+            " the network's apply close over it."
+        )
+    # Copied: the state is donated, and the user's arrays are not.
+    return jnp.array(leaf, jnp.float32)

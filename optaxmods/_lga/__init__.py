@@ -1,0 +1,1 @@
+"""Loss-aware gradient adjustment (LGA)."""

@@ -1,0 +1,93 @@
+"""Which room imports which: the tree of docs/architecture.md, kept."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+# What each room may import beside itself and packages of others.
+LIBRARY = {
+    "_shared": [],
+    "_adan": ["_shared"],
+    "_agr": ["_shared", "_adan"],
+    "_lga": ["_shared"],
+    "_gal": ["_shared"],
+    "flax": ["_shared"],
+    "__init__": ["_adan", "_agr", "_lga", "_gal", "flax"],
+}
+
+
+def imported(file):
+    """Returns the modules that a file imports, lazily or not."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: relative"
+            # Either may be a module.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files_of(room):
+    folder = ROOT / room
+    return sorted(folder.rglob("*.py")) or [folder.with_suffix(".py")]
+
+
+def rooms_of(package, modules):
+    """Returns the rooms of a package among what is imported."""
+    parts = (module.split(".") for module in modules)
+    return {path[1] for path in parts if path[0] == package and path[1:]}
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_a_room_of_the_library_imports_what_it_may(room):
+    for file in files_of(f"optaxmods/{room}"):
+        modules = imported(file)
+        found = rooms_of("optaxmods", modules) & set(LIBRARY)
+        assert found <= {room, *LIBRARY[room]}, file
+        outside = {module.split(".")[0] for module in modules}
+        assert not outside & {"benchmarks", "tests"}, file
+
+
+def test_every_room_of_the_library_is_known():
+    found = {path.stem for path in (ROOT / "optaxmods").iterdir()}
+    assert found - {"__pycache__", "py"} == set(LIBRARY)
+
+
+def test_modules_of_a_room_import_no_circle():
+    files = sorted((ROOT / "optaxmods").rglob("*.py"))
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in files
+    }
+    left = {
+        name: {
+            other
+            for other in names
+            if other != name
+            and any(
+                module == other or module.startswith(f"{other}.")
+                for module in imported(path)
+            )
+        }
+        for name, path in names.items()
+        if path.stem != "__init__"
+    }
+    left = {name: found & set(left) for name, found in left.items()}
+    while ends := [name for name, found in left.items() if not found]:
+        left = {
+            name: found - set(ends)
+            for name, found in left.items()
+            if name not in ends
+        }
+    assert not left
+
+
+def test_oracles_stand_alone():
+    for file in files_of("tests/oracles"):
+        outside = {module.split(".")[0] for module in imported(file)}
+        assert outside <= {"tests", "typing", "numpy"}, file
+        assert rooms_of("tests", imported(file)) <= {"oracles"}, file
