@@ -93,20 +93,20 @@ class TrainState(train_state.TrainState):
           **kwargs: fields to replace, such as ``batch_stats``.
 
         Raises:
-          TypeError: ``extra_args`` is no mapping from names of further
-            arguments; another keyword is no field that can be replaced.
+          TypeError: ``extra_args`` is no mapping from names, or names what the
+            step gives itself (Python's own words); another keyword is no field
+            that can be replaced.
         """
         if grads is None:
             raise TypeError("grads must be the gradients of params, got None.")
         self._check_fields(kwargs)
-        extra = dict(extra_args or {})
         update = self.tx.update
         if isinstance(self.tx, optax.GradientTransformation):
             update = optax.with_extra_args_support(self.tx).update
         # Else it is an optax.MultiSteps, which takes them as it is.
         # Flax's own method does the step, whatever it will come to be.
         reading = optax.GradientTransformationExtraArgs(
-            self.tx.init, functools.partial(update, **extra)
+            self.tx.init, functools.partial(update, **(extra_args or {}))
         )
         state = super(TrainState, self.replace(tx=reading)).apply_gradients(
             grads=grads, **kwargs

@@ -19,9 +19,21 @@ LIBRARY = {
 
 
 def imported(file):
-    """Returns the modules that a file imports, lazily or not."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    """Returns the modules that a file imports, lazily or not.
+
+    What type checkers alone import leads nowhere when the code runs.
+    """
+    tree, names = ast.parse(file.read_text()), set()
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -50,6 +50,16 @@ def check_num_features(num_features: Any) -> None:
         )
 
 
+def check_seed(key: Any) -> None:
+    """Of what is no number JAX does not say what it is."""
+    dtype = getattr(key, "dtype", type(key))
+    kinds = (jnp.integer, jax.dtypes.prng_key)
+    if not (is_int(key) or any(jnp.issubdtype(dtype, k) for k in kinds)):
+        raise ValueError(
+            f"key must be an int or a key of jax.random, got {shown(key)}."
+        )
+
+
 def check_step(tentative_step: Any) -> None:
     check_size(
         "tentative_step",

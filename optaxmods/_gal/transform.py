@@ -125,6 +125,7 @@ def gal(
             f" gal(adjuster, num_features), got {shown(adjuster)}."
         )
     arguments.check_num_features(num_features)
+    arguments.check_seed(key)
     if optimizer is not None:
         check_transformation("optimizer", optimizer)
     tx = optax.with_extra_args_support(
@@ -241,7 +242,8 @@ def _as_key(key: Any) -> jax.Array:
     if jnp.issubdtype(getattr(key, "dtype", int), jax.dtypes.prng_key):
         # Each init draws the same theta: for jax_debug_key_reuse a new key.
         return jax.random.clone(key)
-    return jnp.asarray(key) if jnp.ndim(key) else jax.random.key(key)
+    is_raw = getattr(key, "ndim", 0) == 1  # Of uint32.
+    return jnp.asarray(key) if is_raw else jax.random.key(key)
 
 
 def _taught(

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def said():
     """All strings of the library, an ellipsis for what is put in."""
-    for file in (ROOT / "optaxmods").glob("*.py"):
+    for file in (ROOT / "optaxmods").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr):
                 yield "".join(

@@ -241,10 +241,18 @@ def test_no_array_is_printed(factory, message):
     ("arguments", "error", "message"),
     [
         ({"grads": None}, TypeError, "grads must be the gradients"),
-        ({"extra_args": {1: 2.0}}, TypeError, "extra_args must be .* other ke"),
-        ({"extra_args": {"params": 1}}, TypeError, "must not hold 'params'"),
-        ({"extra_args": {"state": 1}}, TypeError, "must not hold 'state'"),
-        ({"extra_args": {"updates": 1}}, TypeError, "must not hold 'updates'"),
+        ({"extra_args": {1: 2.0}}, TypeError, "keywords must be strings"),
+        (
+            {"extra_args": {"params": 1}},
+            TypeError,
+            "multiple values .*'params'",
+        ),
+        ({"extra_args": {"state": 1}}, TypeError, "values .*'state'"),
+        (
+            {"extra_args": {"updates": 1}},
+            TypeError,
+            "multiple values .*'updates'",
+        ),
         ({"value": 1.0}, TypeError, r"'value', which is no field.*extra_args="),
         ({"params": {}}, TypeError, "'params', which is set by the step"),
         ({"step": 0}, TypeError, "'step', which is set by the step"),

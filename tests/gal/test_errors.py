@@ -47,7 +47,6 @@ def apply(theta, z):
         ({"network": "MLP"}, "network must be a flax.linen module or a pair"),
         ({"network": (init,)}, "network must be a flax.linen module"),
         ({"network": nn.Dense}, r"network must be an instance.* Dense\(\)"),
-        ({"activation": "relu"}, "activation must be None or a function"),
         ({"hidden_sizes": 16}, r"hidden_sizes must be .* \(16,\) for one"),
         ({"hidden_sizes": None}, "hidden_sizes must be a sequence of ints"),
         ({"hidden_sizes": "16"}, "hidden_sizes must be a sequence of ints"),
@@ -79,20 +78,27 @@ class Larger(GradientAdjuster):
 
 
 @pytest.mark.parametrize(
-    "make_it",
+    ("make_it", "where"),
     [
-        lambda: GradientAdjuster(magnitude=0.1),
-        lambda: dataclasses.replace(GradientAdjuster(), magnitude=1),
-        lambda: dataclasses.replace(Larger(magnitude=0.01), magnitude=0.5),
-        lambda: Larger(),
+        (lambda: GradientAdjuster(magnitude=0.1), __file__),
+        (lambda: Larger(), __file__),
+        (
+            lambda: dataclasses.replace(GradientAdjuster(), magnitude=1),
+            dataclasses.__file__,
+        ),
+        (
+            lambda: dataclasses.replace(Larger(magnitude=0.01), magnitude=0.5),
+            dataclasses.__file__,
+        ),
     ],
 )
-def test_a_large_magnitude_is_warned_of_once_where_it_is_given(make_it):
+def test_a_large_magnitude_is_warned_of_once_where_it_is_made(make_it, where):
     with pytest.warns(UserWarning, match="diverge") as record:
         make_it()
     assert len(record) == 1
-    assert record[0].filename == __file__
-    assert record[0].lineno == make_it.__code__.co_firstlineno
+    assert record[0].filename == where
+    if where == __file__:
+        assert record[0].lineno == make_it.__code__.co_firstlineno
 
 
 def test_using_an_adjuster_of_large_magnitude_warns_no_more():
@@ -121,24 +127,48 @@ THETA = {
         ((ADJUSTER, jnp.int32(4)), "num_features .* static_args"),
         ((ADJUSTER, D, 1e-3), "optimizer must be an optax transformation"),
         ((ADJUSTER, D, optax.adam), "optimizer must be .* got a function"),
-        ((ADJUSTER, D, None, "a"), "key must be an int or a key of jax.ra"),
-        ((ADJUSTER, D, None, None), "key must be an int or a key"),
-        ((ADJUSTER, D, None, 1.5), "key must be an int or a key"),
-        ((ADJUSTER, D, None, True), "key must be an int or a key"),
-        ((ADJUSTER, D, None, jnp.ones(2)), "key must be .* got an array"),
     ],
 )
 def test_bad_arguments_of_the_transformation(arguments, message):
-    first, more = arguments[:2], arguments[2:]
-    named = zip(("optimizer", "key"), more, strict=False)
+    names = "adjuster", "num_features", "optimizer"
     with pytest.raises(ValueError, match=message):
-        gal(*first, **dict(named))
+        gal(**dict(zip(names, arguments, strict=False)))
 
 
 @pytest.mark.parametrize("key", [0, None, "a", jnp.ones(2)])
 def test_a_key_that_is_none(key):
-    with pytest.raises(ValueError, match="key must be a key of"):
+    with pytest.raises(TypeError, match="PRNG key"):  # JAX's own words.
         ADJUSTER.init(key, D)
+
+
+@pytest.mark.parametrize("key", ["a", None, 1.5, True, jnp.ones(2)])
+def test_a_seed_that_is_none(key):
+    with pytest.raises(ValueError, match="key must be an int or a key of jax"):
+        gal(ADJUSTER, D, key=key)
+
+
+@pytest.mark.parametrize("wrong", [loss_fn(FEATURES), None])
+def test_a_loss_that_is_no_function(wrong):
+    for method in (ADJUSTER.loss, ADJUSTER.compare):
+        with pytest.raises(TypeError, match="is not callable"):
+            method(THETA, FEATURES, wrong)
+
+
+def test_an_activation_that_is_no_function():
+    with pytest.raises(TypeError, match="'str' object is not callable"):
+        GradientAdjuster((4,), activation="relu").apply(THETA, FEATURES)
+
+
+@pytest.mark.parametrize("wrong", [3, (FEATURES, lambda dz: (dz,))])
+def test_a_pullback_that_is_no_function(wrong):
+    with pytest.raises(TypeError, match="object is not callable"):
+        gal(ADJUSTER, D).update(
+            FEATURES,
+            OPT_STATE,
+            features=FEATURES,
+            loss_fn=loss_fn,
+            pullback=wrong,
+        )
 
 
 OPT_STATE = gal(ADJUSTER, D).init(None)
@@ -159,8 +189,6 @@ WRONG = [
     ("features", jnp.ones((6, D), int), "floating.* array of int32"),
     ("features", FEATURES > 0, "features must be real floating"),
     ("features", FEATURES * 1j, "features must be real floating"),
-    ("loss_fn", loss_fn(FEATURES), "loss_fn must be a function"),
-    ("loss_fn", None, "loss_fn must be a function .* got None"),
     ("loss_fn", lambda z: z[:, 0] > 0, "loss_fn must return real float"),
     ("tentative_step", -1.0, "tentative_step must be finite and at"),
     ("tentative_step", np.float32("nan"), "tentative_step must be fin"),
@@ -209,8 +237,6 @@ def test_bad_arguments_of_a_step(method, name, value, message):
 @pytest.mark.parametrize(
     ("pullback", "message"),
     [
-        ((FEATURES, lambda dz: (dz,)), r"jax.vjp\(...\)\[1\] .* a tuple"),
-        (3, "pullback must be a function"),
         (lambda dz: dz, "returns one cotangent in a tuple"),
         (lambda dz: (dz, dz), "function of params alone.* returned 2"),
         (lambda dz: None, "function of params alone.* returned None"),
@@ -249,16 +275,28 @@ SLOPES = {"a": jnp.ones(3), "b": [jnp.ones((1, 2))]}
         ),
         ({**SLOPES, "a": None}, r"updates\['a'\], but it returned None"),
         ({**SLOPES, "a": SLOPES}, r"updates\['a'\], but it returned a dict"),
-        ({"a": jnp.ones(3)}, r"updates\['b'\]\[0\] has nothing beside it"),
-        ({**SLOPES, "c": jnp.ones(3)}, r"its \['c'\] is not in the updates"),
-        ({**SLOPES, "b": (jnp.ones((1, 2)),)}, "containers are of other types"),
-        (jnp.ones(3), r"updates\['a'\] has nothing beside it"),
     ],
 )
 def test_a_pullback_of_other_params(pulled, message):
     tx = gal(ADJUSTER, D)
     arguments = {"features": FEATURES, "loss_fn": loss_fn}
     with pytest.raises(ValueError, match=f"^pullback must .*{message}.*jax.vj"):
+        tx.update(SLOPES, OPT_STATE, pullback=lambda dz: (pulled,), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("pulled", "message"),
+    [
+        ({"a": jnp.ones(3)}, "key mismatch"),
+        ({**SLOPES, "c": jnp.ones(3)}, "key mismatch"),
+        ({**SLOPES, "b": (jnp.ones((1, 2)),)}, "Expected list, got"),
+        (jnp.ones(3), "Expected dict, got"),
+    ],
+)
+def test_a_pullback_of_another_tree(pulled, message):
+    tx = gal(ADJUSTER, D)
+    arguments = {"features": FEATURES, "loss_fn": loss_fn}
+    with pytest.raises(ValueError, match=message):  # JAX's own words.
         tx.update(SLOPES, OPT_STATE, pullback=lambda dz: (pulled,), **arguments)
 
 
