@@ -679,13 +679,6 @@ MUTANTS = [
         GAL + " gal/vocabulary",
     ),
     Mutant(
-        "padding has a cosine",
-        "_gal/adjustment.py",
-        '"cosine": _total(adjuster, _used(batch, batch.part * turn.cosine)),',
-        '"cosine": _total(adjuster, batch.part * turn.cosine),',
-        GAL,
-    ),
-    Mutant(
         "theta's gradient is that of one shard",
         "_shared/mesh.py",
         "return sum_by_name(leaf, splitting_names(leaf, tuple(axes)))",

@@ -166,7 +166,8 @@ def adjust(
     metrics = {
         "acceptance": _total(adjuster, jnp.where(accepted, batch.part, 0)),
         "remainder": size_of_r,
-        "cosine": _total(adjuster, _used(batch, batch.part * turn.cosine)),
+        # Of padding 0, whatever its loss is: it is not seen, and v is 0.
+        "cosine": _total(adjuster, batch.part * turn.cosine),
         "finite": all_finite(theta_gradient),
     }
     cotangent = turn.tilde(share[..., None])
