@@ -169,6 +169,8 @@ def agr(
     References:
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
+
+      In plain NumPy: :ref:`tests/oracles/agr.py <numpy-agr>`
     """
     strength = check_strength(strength)
     max_alpha = check_max_alpha(max_alpha)
