@@ -119,8 +119,6 @@ def adan(
     References:
       `Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
       Models <https://arxiv.org/abs/2208.06677>`_, 2022
-
-      In plain NumPy: :ref:`tests/oracles/adan.py <numpy-adan>`
     """
     return adan_agr(
         learning_rate,
@@ -226,8 +224,6 @@ def adan_agr(
     References:
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
-
-      In plain NumPy: :ref:`tests/oracles/agr.py <numpy-agr>`
     """
     check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
     check_mask(mask)
