@@ -166,6 +166,8 @@ def adan(
     References:
       `Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
       Models <https://arxiv.org/abs/2208.06677>`_, 2022
+
+      In plain NumPy: :ref:`tests/oracles/adan.py <numpy-adan>`
     """
     return with_decay(
         adan_moments(b1, b2, b3, eps, eps_root, restart, mu_dtype, nu_dtype),

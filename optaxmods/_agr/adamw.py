@@ -254,6 +254,8 @@ def adamw_agr(
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024; `Decoupled Weight Decay
       Regularization <https://arxiv.org/abs/1711.05101>`_, 2019
+
+      In plain NumPy: :ref:`tests/oracles/agr.py <numpy-agr>`
     """
     check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
     check_mask(mask)

@@ -223,6 +223,8 @@ def adan_agr(
     References:
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
+
+      In plain NumPy: :ref:`tests/oracles/agr.py <numpy-agr>`
     """
     damped = _damped(
         damping(strength, max_alpha, reduction_axes, axis_name), difference

@@ -160,6 +160,8 @@ def agr(
     References:
       `An Adaptive Gradient Regularization Method
       <https://arxiv.org/abs/2407.16944>`_, 2024
+
+      In plain NumPy: :ref:`tests/oracles/agr.py <numpy-agr>`
     """
     damp = damping(strength, max_alpha, reduction_axes, axis_name)
 

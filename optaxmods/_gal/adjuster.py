@@ -116,6 +116,8 @@ class GradientAdjuster:
     References:
       `Learning to Minimize the Remainder in Supervised Learning
       <https://arxiv.org/abs/2201.09193>`_, 2022
+
+      In plain NumPy: :ref:`tests/oracles/gal.py <numpy-gal>`
     """
 
     hidden_sizes: Sequence[int] = (256, 64, 32)

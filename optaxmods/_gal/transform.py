@@ -118,6 +118,8 @@ def gal(
     References:
       `Learning to Minimize the Remainder in Supervised Learning
       <https://arxiv.org/abs/2201.09193>`_, 2022
+
+      In plain NumPy: :ref:`tests/oracles/gal.py <numpy-gal>`
     """
     if not isinstance(adjuster, GradientAdjuster):
         raise ValueError(

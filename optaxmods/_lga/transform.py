@@ -155,6 +155,8 @@ def lga(
     References:
       Towards the Gradient Adjustment by Loss Status for Neural Network
       Optimization, anonymous authors
+
+      In plain NumPy: :ref:`tests/oracles/lga.py <numpy-lga>`
     """
     rule = status.checked(
         Rule(
@@ -274,6 +276,9 @@ def with_lga(
       >>> import optax
       >>> from optaxmods import with_lga
       >>> solver = with_lga(optax.sgd(1e-4), 1e-8, status_every=937)
+
+    References:
+      In plain NumPy: :ref:`tests/oracles/lga.py <numpy-lga>`
     """
     check_transformation("inner", inner)
     rule = status.checked(
