@@ -5,8 +5,8 @@ from typing import Any
 
 import optax
 
-from benchmarks.cache import by_content
-from benchmarks.study import Method
+from benchmarks.contenders.makers import MakeOptimizer, by_content
+from benchmarks.study import Job, Method
 import optaxmods
 
 AGR = {"strength": 1.0}
@@ -93,7 +93,7 @@ def maker(
     first: Callable[[], optax.GradientTransformation] | None = None,
     rate_factor: float = 1.0,
     **arguments: Any,
-) -> Callable[[Any], optax.GradientTransformation]:
+) -> MakeOptimizer:
     """Returns a function of the learning rate that makes a method.
 
     Args:
@@ -115,3 +115,8 @@ def maker(
         return optax.chain(*parts, optimizer)
 
     return make
+
+
+def usual_optimizer(job: Job) -> MakeOptimizer:
+    """Returns a job's method, with the weight decay of its settings."""
+    return maker(job.method, job.settings["weight_decay"], **job.arguments)

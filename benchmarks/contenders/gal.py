@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.cache import by_content
+from benchmarks.contenders.makers import (
+    MakeOptimizer,
+    WithAdjuster,
+    by_content,
+)
 from benchmarks.study import Method
-from benchmarks.train import MakeOptimizer, WithAdjuster
 import optaxmods
 
 

@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 
 import optax
 
-from benchmarks.averaged_sgd import averaged_sgd
-from benchmarks.cache import by_content
+from benchmarks.contenders.averaged_sgd import averaged_sgd
+from benchmarks.contenders.makers import MakeOptimizer, by_content
 from benchmarks.study import Method
 import optaxmods
-
-MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 
 
 class Optimizer(NamedTuple):

@@ -1,13 +1,30 @@
-"""Makers that return one object for equal arguments."""
+"""How a contender is made: of a learning rate, once for equal arguments."""
 
 from collections.abc import Callable
 import functools
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
+import optax
+
+from optaxmods import GradientAdjuster
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# Called with the learning rate, which is traced, so that one program serves
+# all of them.
+MakeOptimizer = Callable[[Any], optax.GradientTransformation]
+
+
+class WithAdjuster(NamedTuple):
+    """A ``MakeOptimizer`` of GAL: the loss is the adjuster's."""
+
+    adjuster: GradientAdjuster
+    # Called with the learning rate and theta's key; it holds one ``gal``.
+    make_with_key: Callable[[Any, jax.Array], optax.GradientTransformation]
+
+    def __call__(self, rate: Any, key: Any = 0) -> optax.GradientTransformation:
+        return self.make_with_key(rate, key)
 
 
 def by_content(make: Callable[P, T]) -> Callable[P, T]:

@@ -9,31 +9,13 @@ from typing import Any
 
 import jax
 
-from benchmarks import cells, writing
+from benchmarks.runs import files
 
-RESULTS = pathlib.Path(__file__).parent / "results"
-
-
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns a parser of the option that each measurement has."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}", description=description
-    )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=RESULTS,
-        help=f"folder for {name}.json and .md (default: %(default)s)",
-    )
-    return parser
+RESULTS = pathlib.Path(__file__).parents[1] / "results"
 
 
-def check(parser: argparse.ArgumentParser, folder: pathlib.Path) -> None:
-    """Ends the program where what it will measure cannot be kept."""
-    try:
-        writing.check_writable(folder)
-    except writing.WriteError as error:
-        parser.error(f"--out: {error}")
+class RefusedError(Exception):
+    """What cannot be measured as it was asked for, in one sentence."""
 
 
 def rounds(text: str) -> int:
@@ -44,10 +26,10 @@ def rounds(text: str) -> int:
     return number
 
 
-def made_by(name: str) -> dict[str, str]:
+def made_by(cost: str) -> dict[str, str]:
     """The command and the versions that every result is marked with."""
     return {
-        "command": f".venv/bin/python -m benchmarks.{name}",
+        "command": f".venv/bin/python -m benchmarks.costs {cost}",
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
     }
@@ -63,7 +45,7 @@ def write(
     print(markdown)
     path = folder / f"{name}.json"
     try:
-        writing.write_atomically(path, cells.to_json(result))
-        writing.write_atomically(path.with_suffix(".md"), markdown.encode())
-    except writing.WriteError as error:
+        files.write_atomically(path, files.to_json(result))
+        files.write_atomically(path.with_suffix(".md"), markdown.encode())
+    except files.WriteError as error:
         sys.exit(str(error))

@@ -1,6 +1,6 @@
 """What GAL adds to a training step, in time and in memory.
 
-``python -m benchmarks.gal_cost`` times, in one process, whole jitted training
+``python -m benchmarks.costs gal`` times, in one process, whole jitted training
 steps of a perceptron with donated parameters and state: plain, with GAL in the
 loss, and with GAL inside ``update``. Each round runs every contender once, in a
 new random order; a ratio is that of medians, and the plain step runs twice to
@@ -9,6 +9,7 @@ beside arguments and results for one gradient of a language model's last layer,
 in units of its logits.
 """
 
+import argparse
 from collections.abc import Callable, Mapping
 import functools
 import itertools
@@ -21,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import cells, cost
+from benchmarks.costs import common
+from benchmarks.runs import machine
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
 SIZES = (784, 512, 512, 100)
@@ -254,24 +256,20 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = cost.parser("gal_cost", __doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds",
-        type=cost.rounds,
+        type=common.rounds,
         default=ROUNDS,
         help="rounds of each program, 2 or more (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
-    cost.check(parser, options.out)
-    result = {
-        **cost.made_by("gal_cost"),
-        "device": cells.device(),
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns every step's times, and what gradients reserve."""
+    return {
+        **common.made_by("gal"),
+        "device": machine.device()._asdict(),
         "logits_reserved": reserved(),
         "milliseconds": time_steps(options.rounds),
     }
-    cost.write(options.out, "gal_cost", result, to_markdown(result))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,12 @@
 """What the methods add to a sharded step, and to the memory of its state.
 
-``python -m benchmarks.mesh_cost`` compiles an optimizer's step for a mesh of
+``python -m benchmarks.costs mesh`` compiles an optimizer's step for a mesh of
 4 x 2 devices and counts what travels between them. The leaves take turns in how
 the mesh splits them. Nothing is run and nothing is timed: the counts are those
 of the program, and the bytes are those of the state's shapes.
 """
 
+import argparse
 from collections.abc import Callable, Iterable, Mapping
 import itertools
 import math
@@ -17,10 +18,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 import optax
 
-from benchmarks import cost
-from benchmarks.collectives import KINDS, Collective, collectives
+from benchmarks.costs import common
+from benchmarks.costs.compiled import KINDS, Collective, collectives
 import optaxmods
 
+DEVICES = 8
 LEAVES = (12, 100, 1000)
 SPECS = (
     P("data", "model"),
@@ -312,28 +314,30 @@ def _told(found: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = cost.parser("mesh_cost", __doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaves",
-        type=int,
+        type=_positive,
         nargs="+",
         default=LEAVES,
         help="how many leaves the trees have (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
-    if min(options.leaves) < 1:
-        parser.error(f"--leaves must be at least 1, got {options.leaves}")
-    cost.check(parser, options.out)
-    result = {
-        **cost.made_by("mesh_cost"),
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns what is counted of steps and states, on eight CPU devices."""
+    if jax.config.values["jax_num_cpu_devices"] != DEVICES:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", DEVICES)
+    return {
+        **common.made_by("mesh"),
         "optax": optax.__version__,
         **measure(options.leaves),
     }
-    cost.write(options.out, "mesh_cost", result, to_markdown(result))
-
-
-if __name__ == "__main__":
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", 8)
-    main()

@@ -1,6 +1,6 @@
 """What the methods add to an optimizer step and to its compilation.
 
-``python -m benchmarks.step_cost`` measures, in one process, a jitted step with
+``python -m benchmarks.costs step`` measures, in one process, a jitted step with
 donated parameters and state, ``optax.apply_updates`` included. Each round runs
 every contender once, in a new random order and on newly allocated buffers. The
 baseline runs twice, the second time under another name, which shows the noise;
@@ -10,6 +10,7 @@ program again changes its time by a third, so that such a case compiles every
 contender several times.
 """
 
+import argparse
 from collections.abc import Callable
 import json
 import pathlib
@@ -23,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import cells, cost
+from benchmarks.costs import common
+from benchmarks.runs.machine import device
 import optaxmods
 
 Optimizers = dict[str, optax.GradientTransformation]
@@ -260,14 +262,14 @@ def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
 
 
 def machine() -> dict[str, Any]:
-    device = cells.device()
+    processor = device()
     return {
-        **cost.made_by("step_cost"),
+        **common.made_by("step"),
         "optax": optax.__version__,
         "optaxmods": optaxmods.__version__,
         "python": platform.python_version(),
-        "device": device["kind"],
-        "cores": device["cpu_cores"],
+        "device": processor.kind,
+        "cores": processor.cpu_cores,
     }
 
 
@@ -317,38 +319,39 @@ def to_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = cost.parser("step_cost", __doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds",
-        type=cost.rounds,
+        type=common.rounds,
         help="at most so many rounds a case, 2 or more, for a trial",
     )
     parser.add_argument(
         "--only",
+        type=_part_of_a_title,
         default="",
         metavar="TEXT",
         help="measure the cases whose titles have this in them, such as"
         " 'step: 4 leaves of 2048x2048 float32', and keep the others' tables",
     )
-    options = parser.parse_args(arguments)
-    if not chosen(options.only):
-        parser.error(f"--only: no case has {options.only!r} in its title")
+
+
+def _part_of_a_title(text: str) -> str:
+    if not chosen(text):
+        raise argparse.ArgumentTypeError(f"no case has {text!r} in its title")
+    return text
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the tables of all cases, those not measured as they were."""
     path, here = options.out / "step_cost.json", machine()
     tables = earlier(path, here) if options.only else []
     if options.only and not tables:
-        parser.error(
+        raise common.RefusedError(
             f"{path} has no tables of these versions on this device to keep:"
             " measure all cases, without --only"
         )
-    cost.check(parser, options.out)
     by_title = {
         (table["what"], table["case"]): table
         for table in tables + measure(options.rounds, options.only)
     }
-    result = {**here, "tables": list(by_title.values())}
-    cost.write(options.out, "step_cost", result, to_markdown(result))
-
-
-if __name__ == "__main__":
-    main()
+    return {**here, "tables": list(by_title.values())}

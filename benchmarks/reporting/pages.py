@@ -1,12 +1,10 @@
 """A run's page and the overview of all studies, as Markdown."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks import names, tables, verdicts
-from benchmarks import study as studies
-from benchmarks.study import Paper, Preset, Study
-from benchmarks.verdicts import Result
+from benchmarks.reporting import tables, verdicts
+from benchmarks.runs import names
+from benchmarks.study import Cell, Paper, Preset, Result, Study
 
 PROGRAM = ".venv/bin/python -m benchmarks"
 OVERVIEW = "# Results of the studies"
@@ -43,21 +41,23 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def overview(results: Mapping[str, Mapping[str, Result]]) -> str:
+def overview(
+    studies: Mapping[str, Study], results: Mapping[str, Mapping[str, Result]]
+) -> str:
     """Returns the overview: for each study the pages and their results."""
     rows = []
     at_hand = {
         data_set
-        for name, pages in results.items()
-        for data_set in studies.find(name).data_sets
-        if pages
+        for name, study in studies.items()
+        for data_set in study.data_sets
+        if results[name]
     }
-    for name, pages in results.items():
-        study = studies.find(name)
+    for name, study in studies.items():
+        pages = results[name]
         rows += [
             (
                 f"[{name}]({path})",
-                result["preset"],
+                result.preset,
                 study.question,
                 ". ".join(verdicts.sentences(study, result)),
             )
@@ -97,7 +97,7 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
             " comparisons here. Intervals are not corrected."
         )
     lines += _mixed(result)
-    if result["preset"] == "smoke":
+    if result.preset == "smoke":
         lines.append(SMOKE)
     return " ".join(lines)
 
@@ -105,8 +105,8 @@ def caption(study: Study, result: Result, *, with_question: bool = True) -> str:
 def _mixed(result: Result) -> list[str]:
     """Returns a line where not all cells were run on and with the same."""
     found = {
-        "devices": len(result["devices"]),
-        "sets of package versions": len(result["versions"]),
+        "devices": len(result.devices),
+        "sets of package versions": len(result.versions),
     }
     parts = [f"{number} {what}" for what, number in found.items() if number > 1]
     if not parts:
@@ -118,21 +118,21 @@ def _mixed(result: Result) -> list[str]:
 
 
 def _setting(study: Study, result: Result) -> str:
-    shared = result["configuration"]
-    settings = tables.listed(shared["settings"])
+    shared = result.configuration
+    settings = tables.listed(shared.settings)
     lines = [
-        f"- Data: {shared['data']['description']}",
-        f"- Model: `{shared['model']}`",
-        f"- Preset: {result['preset']} ({settings})",
+        f"- Data: {shared.data.description}",
+        f"- Model: `{shared.model}`",
+        f"- Preset: {result.preset} ({settings})",
     ]
-    preset = study.presets.get(result["preset"])
+    preset = study.presets.get(result.preset)
     planned = dict(preset.settings) if preset else {}
-    if shared["settings"] != planned:
+    if shared.settings != planned:
         lines.append(
             f"- Not the preset's own settings, which are: "
             f"{tables.listed(planned) or 'no more'}"
         )
-    if result["preset"] == "smoke":
+    if result.preset == "smoke":
         lines.append(f"- {SMOKE}")
     return "\n".join(lines)
 
@@ -170,16 +170,15 @@ def _paper(paper: Paper) -> list[str]:
 def _how(study: Study, result: Result) -> list[str]:
     versions = [
         "- " + ", ".join(f"{name} {number}" for name, number in found.items())
-        for found in result["versions"]
+        for found in result.versions
     ]
     devices = [
-        f"- {found.get('kind', 'unknown')}, {found.get('platform', 'unknown')}"
-        f" of JAX, {found.get('cpu_cores', 'unknown')} CPU cores"
-        for found in result["devices"]
+        f"- {found.kind}, {found.platform} of JAX, {found.cpu_cores} CPU cores"
+        for found in result.devices
     ]
     return [
-        f"{len(result['cells'])} trainings took"
-        f" {result['wall_seconds']:,.0f} s in all, compilation included, with",
+        f"{len(result.cells)} trainings took {result.wall_seconds:,.0f} s in"
+        " all, compilation included, with",
         "\n".join([*versions, *devices]),
         *_no_longer(study, result),
         *(
@@ -192,22 +191,16 @@ def _how(study: Study, result: Result) -> list[str]:
 
 def _no_longer(study: Study, result: Result) -> list[str]:
     """A line where there are cells that no command can repeat."""
+    variants = dict.fromkeys(cell.variant for cell in result.cells)
+    methods = dict.fromkeys(cell.method for cell in result.cells)
+    today = study.to_run()
     gone = {
-        "preset": {result["preset"]} - set(study.presets),
-        "settings": _gone(result, "variant", study.variants),
-        "methods": _gone(result, "method", _methods_of_today(study)),
+        "preset": {result.preset} - set(study.presets),
+        "settings": [name for name in variants if name not in study.variants],
+        "methods": [name for name in methods if name not in today],
     }
     parts = [f"the {k} {_in_code(v)}" for k, v in gone.items() if v]
     return [f"No longer to be run: {'; '.join(parts)}."] if parts else []
-
-
-def _gone(result: Result, key: str, known: Collection[str]) -> list[str]:
-    found = dict.fromkeys(cell[key] for cell in result["cells"])
-    return [name for name in found if name not in known]
-
-
-def _methods_of_today(study: Study) -> list[str]:
-    return [name for name, each in study.methods.items() if not each.not_run]
 
 
 def _in_code(words: Iterable[str]) -> str:
@@ -216,37 +209,37 @@ def _in_code(words: Iterable[str]) -> str:
 
 def _is_demo(result: Result) -> bool:
     # The demo has a command of its own, which alone lets the epochs be chosen.
-    return result["study"] == "demo" and result["preset"] == "small"
+    return result.study == "demo" and result.preset == "small"
 
 
 def commands(study: Study, result: Result) -> list[str]:
     """The commands that repeat a run: one for all variants that ran alike."""
-    preset = study.presets.get(result["preset"])
+    preset = study.presets.get(result.preset)
     if preset is None:
         return []
     folder = f" --out {'demo-out' if _is_demo(result) else 'bench-out'}"
-    command = f"{PROGRAM} run {result['study']} --preset {result['preset']}"
+    command = f"{PROGRAM} run {result.study} --preset {result.preset}"
     if _is_demo(result):
         command = f"{PROGRAM} demo"
-        epochs = result["configuration"]["settings"].get("epochs")
+        epochs = result.configuration.settings.get("epochs")
         if epochs != preset.settings["epochs"]:
             command += f" --epochs {epochs}"
-    today = _methods_of_today(study)
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for variant in dict.fromkeys(cell["variant"] for cell in result["cells"]):
+    today = study.to_run()
+    alike: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    for variant in dict.fromkeys(cell.variant for cell in result.cells):
         if variant not in study.variants:
             continue
-        mine = [c for c in result["cells"] if c["variant"] == variant]
-        found = {cell["method"] for cell in mine} & set(today)
+        mine = [cell for cell in result.cells if cell.variant == variant]
+        found = {cell.method for cell in mine} & set(today)
         for seeds in sorted({_seeds(mine, name) for name in found}):
-            chosen = [
+            chosen = tuple(
                 method
                 for method in verdicts.methods(study, result)
                 if method in found and _seeds(mine, method) == seeds
-            ]
-            alike.setdefault((seeds, *chosen), []).append(variant)
+            )
+            alike.setdefault((seeds, chosen), []).append(variant)
     lines = []
-    for (seeds, *methods), variants in alike.items():
+    for (seeds, methods), variants in alike.items():
         options = _chosen(study, preset, methods, seeds)
         if set(variants) != set(preset.variants or study.variants):
             options += names.option("variants", variants, study.variants)
@@ -254,8 +247,8 @@ def commands(study: Study, result: Result) -> list[str]:
     return [*lines, f"{PROGRAM} report{folder}"] if lines else []
 
 
-def _seeds(cells: Sequence[Mapping[str, Any]], method: str) -> int:
-    return 1 + max(c["seed"] for c in cells if c["method"] == method)
+def _seeds(cells: Sequence[Cell], method: str) -> int:
+    return 1 + max(cell.seed for cell in cells if cell.method == method)
 
 
 def _chosen(
@@ -263,6 +256,6 @@ def _chosen(
 ) -> str:
     """The options that differ from the preset's."""
     options = "" if seeds == preset.seeds else f" --seeds {seeds}"
-    if set(methods) != set(studies.methods_to_run(study, preset)):
+    if set(methods) != set(study.to_run(preset)):
         options += names.option("methods", methods, study.methods)
     return options

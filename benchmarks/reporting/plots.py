@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 import numpy as np
 
-from benchmarks import verdicts
-from benchmarks.study import Curve, Study
-from benchmarks.verdicts import Comparison, Result, Row
+from benchmarks.reporting import verdicts
+from benchmarks.reporting.verdicts import Comparison, Row
+from benchmarks.study import Curve, Result, Study
 
 DOTS_PER_INCH = 110
 PANELS_IN_A_ROW = 3
@@ -205,18 +205,16 @@ def _draw_curve(
 
 def _lengths(result: Result) -> set[int]:
     return {
-        len(points)
-        for cell in result["cells"]
-        for points in cell["curves"].values()
+        len(points) for cell in result.cells for points in cell.curves.values()
     }
 
 
 def _finite(by_seed: verdicts.Cells, key: str) -> np.ndarray:
     """Returns [seeds, points] of the seeds that did not diverge."""
     kept = [
-        cell["curves"][key]
+        cell.curves[key]
         for cell in by_seed.values()
-        if not cell["diverged"] and key in cell["curves"]
+        if not cell.diverged and key in cell.curves
     ]
     shortest = min(map(len, kept), default=0)
     return np.array([values[:shortest] for values in kept], np.float64)

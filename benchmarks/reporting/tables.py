@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 import math
 from typing import Any
 
-from benchmarks import verdicts
-from benchmarks.statistics import Effect, Summary
-from benchmarks.study import Metric, Study
-from benchmarks.verdicts import Comparison, Result, Row
+from benchmarks.reporting import verdicts
+from benchmarks.reporting.paired import Effect, Summary
+from benchmarks.reporting.verdicts import Comparison, Row
+from benchmarks.study import Metric, Result, Study
 
 NONE = "-"
 MINUS = "minus baseline [95 % interval]"

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks import data, statistics
-from benchmarks.statistics import Effect, Summary
-from benchmarks.study import Method, Metric, Study
+from benchmarks import data
+from benchmarks.reporting import paired
+from benchmarks.reporting.paired import Effect, Summary
+from benchmarks.study import Cell, Method, Metric, Result, Study
 
 SIGNIFICANT = 0.05
 SMOKE = "smoke run"
@@ -31,8 +32,7 @@ SHORT = {
     NOTHING: "p of 0.05 or more",
 }
 
-Result = Mapping[str, Any]  # What ``report.collect`` returns.
-Cells = Mapping[int, Mapping[str, Any]]  # Of one variant and method, by seed.
+Cells = Mapping[int, Cell]  # Of one variant and method, by seed.
 
 
 class Comparison(NamedTuple):
@@ -67,28 +67,27 @@ class Row(NamedTuple):
 
 def variants(study: Study, result: Result) -> list[str]:
     """Returns the preset's variants, and what else was run."""
-    preset = study.presets.get(result["preset"])
+    preset = study.presets.get(result.preset)
     planned = (preset and preset.variants) or study.variants
-    return _with_others(planned, (c["variant"] for c in result["cells"]))
+    return _with_others(planned, (c.variant for c in result.cells))
 
 
 def methods(study: Study, result: Result) -> list[str]:
     """Returns the preset's methods, and what else was run."""
-    preset = study.presets.get(result["preset"])
+    preset = study.presets.get(result.preset)
     planned = (preset and preset.methods) or study.methods
-    return _with_others(planned, (c["method"] for c in result["cells"]))
+    return _with_others(planned, (c.method for c in result.cells))
 
 
 def method(study: Study, name: str) -> Method:
     return study.methods.get(name, Method("no longer a part of the study"))
 
 
-def by_place(result: Result) -> dict[tuple[str, str], dict[int, Any]]:
+def by_place(result: Result) -> dict[tuple[str, str], dict[int, Cell]]:
     """Returns the cells by (variant, method) and by seed."""
-    places: dict[tuple[str, str], dict[int, Any]] = {}
-    for cell in result["cells"]:
-        place = places.setdefault((cell["variant"], cell["method"]), {})
-        place[cell["seed"]] = cell
+    places: dict[tuple[str, str], dict[int, Cell]] = {}
+    for cell in result.cells:
+        places.setdefault((cell.variant, cell.method), {})[cell.seed] = cell
     return places
 
 
@@ -103,7 +102,7 @@ def rows(study: Study, result: Result) -> list[Row]:
     effects = [_effects(study, places, place) for place in order]
     # One family: a study looks for a difference in every metric.
     adjusted = iter(
-        statistics.holm([effect.p for each in effects for effect in each])
+        paired.holm([effect.p for each in effects for effect in each])
     )
     found = []
     for place, each in zip(order, effects, strict=True):
@@ -157,7 +156,7 @@ def count_tests(rows: Iterable[Row]) -> int:
 
 def sentences(study: Study, result: Result) -> list[str]:
     """Returns a line for each metric: which methods do what in it."""
-    if result["preset"] == "smoke":
+    if result.preset == "smoke":
         return [f"{SMOKE}: shows only that the program runs"]
     compared = rows(study, result)
     if not is_compared(compared):
@@ -204,7 +203,7 @@ def why_never_run(study: Study, at_hand: Collection[str]) -> str:
 
 def beyond_preset(study: Study, result: Result) -> tuple[list[str], list[str]]:
     """Returns the variants and methods that a preset does not plan."""
-    preset = study.presets.get(result["preset"])
+    preset = study.presets.get(result.preset)
     if preset is None:
         return [], []
     variants, methods = preset.variants, preset.methods
@@ -215,7 +214,7 @@ def beyond_preset(study: Study, result: Result) -> tuple[list[str], list[str]]:
 
 
 def diverged(runs: Cells) -> int:
-    return sum(cell["diverged"] for cell in runs.values())
+    return sum(cell.diverged for cell in runs.values())
 
 
 def _with_others(planned: Iterable[str], found: Iterable[str]) -> list[str]:
@@ -226,13 +225,13 @@ def _summary(runs: Cells, key: str) -> Summary:
     values = _values(runs, key)
     if not values:
         return Summary(0, math.nan, math.nan)
-    return statistics.summarize(list(values.values()))
+    return paired.summarize(list(values.values()))
 
 
 def _values(runs: Cells, key: str) -> dict[int, float]:
     # The accuracy of a network of nan is a number, but says nothing.
     return {
-        seed: math.nan if cell["diverged"] else cell["final"].get(key, math.nan)
+        seed: math.nan if cell.diverged else cell.final.get(key, math.nan)
         for seed, cell in runs.items()
     }
 
@@ -249,9 +248,7 @@ def _effects(
         return []
     ours, theirs = places.get(place, {}), places.get((variant, baseline), {})
     return [
-        statistics.compare(
-            _values(ours, metric.key), _values(theirs, metric.key)
-        )
+        paired.compare(_values(ours, metric.key), _values(theirs, metric.key))
         for metric in study.tested
     ]
 
@@ -284,7 +281,7 @@ def _state(
         return f"baseline diverged in {diverged(others)} of {len(others)}"
     if len(runs.keys() & others.keys()) < 2:
         return "fewer than 2 pairs"
-    return SMOKE if result["preset"] == "smoke" else ""
+    return SMOKE if result.preset == "smoke" else ""
 
 
 def _verdict(

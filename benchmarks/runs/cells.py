@@ -8,187 +8,191 @@ goes on where it was and runs of other settings stay apart.
 from collections.abc import Mapping
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
 import pathlib
-import platform
 import re
 from typing import Any, NamedTuple
 
-import jax
+from benchmarks.runs import files, machine
+from benchmarks.study import Cell, Configuration, Data, Device, Key, Study
 
-from benchmarks import writing
-import optaxmods
-
-PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scikit-learn")
-
-
-class Key(NamedTuple):
-    """Which cell of a run."""
-
-    variant: str
-    method: str
-    seed: int
-
-    @property
-    def file_name(self) -> str:
-        parts = [part for part in (self.variant, self.method) if part]
-        safe = [re.sub(r"[^\w.+-]+", "-", part) for part in parts]
-        return f"{'.'.join(safe)}.seed-{self.seed}.json"
-
-
-def run_folder(
-    out: pathlib.Path, study: str, preset: str, shared: Mapping[str, Any]
-) -> pathlib.Path:
-    """Returns the folder of the cells that share a configuration."""
-    return out / study / f"{preset}-{digest(shared)}"
-
-
-def digest(configuration: Mapping[str, Any]) -> str:
-    """Returns eight hexadecimal digits of a configuration."""
-    text = json.dumps(configuration, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def save(
-    folder: pathlib.Path,
-    key: Key,
-    configuration: Mapping[str, Any],
-    measured: Mapping[str, Any],
-) -> pathlib.Path:
-    """Writes one cell, whole or not at all."""
-    cell = {
-        "configuration": configuration,
-        **key._asdict(),
-        "ended": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
-        "versions": versions(),
-        "device": device(),
-        **measured,
-    }
-    path = folder / key.file_name
-    writing.write_atomically(path, to_json(cell))
-    return path
-
-
-def load(
-    folder: pathlib.Path, key: Key, configuration: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Returns a finished cell; None where there is none to be used.
-
-    What cannot be read or belongs to another configuration is moved aside,
-    under a name that says so, and never overwritten.
-    """
-    path = folder / key.file_name
-    if not path.exists():
-        return None
-    try:
-        cell = read(path)
-    except DamagedCellError as error:
-        writing.put_aside(path, "damaged")
-        print(f"{error}; moved aside, it will be run again")
-        return None
-    found = Key(cell["variant"], cell["method"], cell["seed"])
-    if found != key:
-        # Copied or renamed, or of a key whose file has the same name.
-        writing.put_aside(path, f"holds-{found.file_name}")
-        print(f"{path}: holds another cell; moved aside, it will be run again")
-        return None
-    if cell["configuration"] != json.loads(json.dumps(configuration)):
-        writing.put_aside(path, f"other-{digest(cell['configuration'])}")
-        print(f"{path}: of another configuration; moved aside")
-        return None
-    return cell
+CONFIGURATION = "configuration.json"
+Json = Mapping[str, Any]  # What a file holds.
 
 
 class DamagedCellError(Exception):
     """A file that is no whole cell; its message is one line."""
 
 
-def read(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the content of a cell's file, null read as nan."""
-    try:
-        cell = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedCellError(f"{path}: no whole cell ({error})") from error
-    return check(cell, str(path))
+# What is read of a file that is none.
+DAMAGE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 
 
-def check(cell: Any, where: str) -> dict[str, Any]:
-    """Returns a cell whose fields are all there, null read as nan."""
-    try:
-        key = Key(str(cell["variant"]), str(cell["method"]), int(cell["seed"]))
-        curves = {
-            name: [_from_json(value) for value in curve]
-            for name, curve in cell["curves"].items()
-        }
-        final = {
-            name: _from_json(value) for name, value in cell["final"].items()
-        }
-        for name in ("configuration", "versions", "device"):
-            if not isinstance(cell[name], dict):
-                raise TypeError(f"{name} is no object")
-        fields = {
-            "diverged": bool(cell["diverged"]),
-            "wall_seconds": float(cell["wall_seconds"]),
-        }
-    except (
-        ArithmeticError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise DamagedCellError(
-            f"{where}: no whole cell ({type(error).__name__}: {error})"
-        ) from error
-    return {**cell, **key._asdict(), **fields, "curves": curves, "final": final}
+class Saved(NamedTuple):
+    """A cell, and what else its file tells."""
+
+    cell: Cell
+    configuration: Json
+    versions: Mapping[str, str]
+    device: Device
 
 
-def versions() -> dict[str, str]:
-    # The library may run from its source, where no metadata tell its version.
+def file_name(key: Key) -> str:
+    parts = [part for part in (key.variant, key.method) if part]
+    safe = [re.sub(r"[^\w.+-]+", "-", part) for part in parts]
+    return f"{'.'.join(safe)}.seed-{key.seed}.json"
+
+
+def run_folder(out: pathlib.Path, shared: Configuration) -> pathlib.Path:
+    """Returns the folder of the cells that share a configuration."""
+    name = f"{shared.preset}-{digest(as_json(shared))}"
+    return out / shared.study / name
+
+
+def digest(configuration: Json) -> str:
+    """Returns eight hexadecimal digits of a configuration."""
+    text = json.dumps(configuration, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def as_json(shared: Configuration) -> dict[str, Any]:
+    """Returns what cells share as their files hold it."""
+    return {**shared._asdict(), "data": shared.data._asdict()}
+
+
+def from_json(shared: Any) -> Configuration:
+    """Returns what cells share; raises one of ``DAMAGE`` where it is not."""
+    found = Configuration(**{**shared, "data": Data(**shared["data"])})
+    texts = (found.study, found.preset, found.model, found.data.description)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("study, preset, model or data is no text")
+    if not isinstance(found.settings, dict):
+        raise TypeError("settings is no object")
+    return found
+
+
+def configuration_of(
+    study: Study, shared: Configuration, variant: str, method: str
+) -> dict[str, Any]:
+    """Returns all that a cell's numbers depend on, but for the seed."""
+    built = study.methods[method]
+    given = {"method_arguments": built.arguments} if built.arguments else {}
     return {
-        "python": platform.python_version(),
-        "optaxmods": optaxmods.__version__,
-    } | {package: importlib.metadata.version(package) for package in PACKAGES}
-
-
-def device() -> dict[str, Any]:
-    """What ran a cell: JAX calls every processor "cpu"."""
-    kind = jax.devices()[0].device_kind
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if kind == "cpu" and cpuinfo.exists():
-        text = cpuinfo.read_text()
-        models = re.findall(r"^model name\s*: (.*)$", text, re.M)
-        kind = models[0] if models else platform.machine()
-    return {
-        "platform": jax.default_backend(),
-        "kind": kind,
-        "cpu_cores": usable_cores(),
+        **as_json(shared),
+        "variant_settings": dict(study.variants[variant]),
+        "method_description": built.description,
+        **given,
     }
 
 
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def save(
+    folder: pathlib.Path,
+    cell: Cell,
+    configuration: Json,
+    seeds_together: int,
+) -> pathlib.Path:
+    """Writes one cell, whole or not at all.
+
+    Args:
+        folder: That of the run.
+        cell: What was measured.
+        configuration: That of the cell.
+        seeds_together: How many seeds the cell's program trained.
+    """
+    path = folder / file_name(cell.key)
+    content = {
+        "configuration": configuration,
+        **cell.key._asdict(),
+        "ended": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        "versions": machine.versions(),
+        "device": machine.device()._asdict(),
+        "wall_seconds": cell.wall_seconds,
+        "seeds_together": seeds_together,
+        "diverged": cell.diverged,
+        "curves": cell.curves,
+        "final": cell.final,
+    }
+    files.write_atomically(path, files.to_json(content))
+    return path
 
 
-def to_json(value: Any) -> bytes:
-    """Returns JSON, with null for what is not finite."""
-    return f"{json.dumps(_to_json(value), allow_nan=False)}\n".encode()
+def load(folder: pathlib.Path, key: Key, configuration: Json) -> Saved | None:
+    """Returns a finished cell; None where there is none to be used.
 
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
+    What cannot be read or belongs to another configuration is moved aside,
+    under a name that says so, and never overwritten.
+    """
+    path = folder / file_name(key)
+    if not path.exists():
         return None
-    if isinstance(value, Mapping):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(item) for item in value]
-    return value
+    try:
+        saved = read(path)
+    except DamagedCellError as error:
+        files.put_aside(path, "damaged")
+        print(f"{error}; moved aside, it will be run again")
+        return None
+    if saved.cell.key != key:
+        # Copied or renamed, or of a key whose file has the same name.
+        files.put_aside(path, f"holds-{file_name(saved.cell.key)}")
+        print(f"{path}: holds another cell; moved aside, it will be run again")
+        return None
+    if saved.configuration != json.loads(json.dumps(configuration)):
+        files.put_aside(path, f"other-{saved.cell.digest}")
+        print(f"{path}: of another configuration; moved aside")
+        return None
+    return saved
 
 
-def _from_json(value: Any) -> float:
+def read(path: pathlib.Path) -> Saved:
+    """Returns the content of a cell's file, null read as nan."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedCellError(f"{path}: no whole cell ({error})") from error
+    try:
+        cell = cell_of(content)
+        for name in ("configuration", "versions", "device"):
+            if not isinstance(content[name], dict):
+                raise TypeError(f"{name} is no object")
+        configuration = content["configuration"]
+        return Saved(
+            cell._replace(digest=digest(configuration)),
+            configuration,
+            content["versions"],
+            device_of(content["device"]),
+        )
+    except DAMAGE as error:
+        raise DamagedCellError(
+            f"{path}: no whole cell ({type(error).__name__}: {error})"
+        ) from error
+
+
+def cell_of(content: Any) -> Cell:
+    """Returns the cell of a file or of a part of one, null read as nan.
+
+    It raises one of ``DAMAGE`` where a field is missing or of another type.
+    """
+    return Cell(
+        variant=str(content["variant"]),
+        method=str(content["method"]),
+        seed=int(content["seed"]),
+        diverged=bool(content["diverged"]),
+        wall_seconds=float(content["wall_seconds"]),
+        digest=content.get("digest"),
+        curves={
+            name: [_number(value) for value in curve]
+            for name, curve in content["curves"].items()
+        },
+        final={
+            name: _number(value) for name, value in content["final"].items()
+        },
+    )
+
+
+def device_of(content: Json) -> Device:
+    return Device(*(content.get(name, "unknown") for name in Device._fields))
+
+
+def _number(value: Any) -> float:
     return math.nan if value is None else float(value)

@@ -7,13 +7,15 @@ the number of a process would be another one's there, or be taken again. Where
 there are no locks nobody can tell, and every such file is left alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import errno
+import json
+import math
 import os
 import pathlib
 import tempfile
-from typing import IO
+from typing import IO, Any
 import uuid
 
 try:
@@ -99,6 +101,21 @@ def put_half_written_aside(folder: pathlib.Path) -> None:
                 aside = put_aside(path, "half")
         if aside is not None:
             print(f"{path}: half written; moved to {aside.name}")
+
+
+def to_json(value: Any) -> bytes:
+    """Returns JSON, with null for what is not finite."""
+    return f"{json.dumps(_with_null(value), allow_nan=False)}\n".encode()
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_null(item) for item in value]
+    return value
 
 
 def _write(path: pathlib.Path, content: bytes) -> bool:

@@ -18,8 +18,17 @@ import zlib
 import jax
 import numpy as np
 
-from benchmarks import cells, writing
-from benchmarks.study import Job, Outcome, Settings, Study, methods_to_run
+from benchmarks.runs import cells, files
+from benchmarks.study import (
+    Cell,
+    Configuration,
+    Data,
+    Job,
+    Key,
+    Outcome,
+    Settings,
+    Study,
+)
 
 
 class Plan(NamedTuple):
@@ -43,6 +52,7 @@ class Group(NamedTuple):
     method: str
     seeds: Sequence[int]
     missing: Sequence[int]  # Those that have no cell.
+    configuration: Settings  # Of each of its cells.
 
 
 class Done(NamedTuple):
@@ -67,7 +77,7 @@ def plan(
 ) -> Plan:
     """Returns a preset's plan with what the user chose instead."""
     chosen = study.presets[preset]
-    methods = methods or methods_to_run(study, chosen)
+    methods = methods or study.to_run(chosen)
     variants = variants or chosen.variants or list(study.variants)
     _check_known("method", methods, study.methods, name)
     _check_known("variant", variants, study.variants, name)
@@ -114,73 +124,48 @@ def run(
     study = plan.study
     data = study.load(_settings(plan), plan.data_dir)
     shared = _shared_configuration(plan, data)
-    folder = cells.run_folder(plan.out, plan.name, plan.preset, shared)
-    writing.put_half_written_aside(folder)
-    writing.write_atomically(
-        folder / "configuration.json", cells.to_json(shared)
+    folder = cells.run_folder(plan.out, shared)
+    files.put_half_written_aside(folder)
+    files.write_atomically(
+        folder / cells.CONFIGURATION, files.to_json(cells.as_json(shared))
     )
     groups = _groups(plan, folder, shared)
     unfinished = [group for group in groups if group.missing]
     start(sum(study.steps(_settings(plan, g.variant)) for g in unfinished))
     for group in unfinished:
         label = f"{group.method} {group.variant}".strip()
-        measured = _train(
-            plan, group, data, functools.partial(advance, label, 1)
-        )
-        _save(study, folder, shared, group, measured)
+        found = _train(plan, group, data, functools.partial(advance, label, 1))
+        _save(folder, group, found)
     planned = sum(len(group.seeds) for group in groups)
     finished = sum(len(group.missing) for group in unfinished)
     return Done(folder, finished, planned - finished)
 
 
-def _save(
-    study: Study,
-    folder: pathlib.Path,
-    shared: Settings,
-    group: Group,
-    measured: Mapping[int, Mapping[str, Any]],
-) -> None:
+def _save(folder: pathlib.Path, group: Group, found: Sequence[Cell]) -> None:
     """Saves what a group lacked; raises the first error after all were tried.
 
     They were trained together: one that cannot be written takes no other along.
     """
     errors = []
-    for seed in group.missing:
-        key = cells.Key(group.variant, group.method, seed)
-        configuration = cell_configuration(study, shared, key)
-        try:
-            cells.save(folder, key, configuration, measured[seed])
-        except writing.WriteError as error:
-            errors.append(error)
+    for cell in found:
+        if cell.seed in group.missing:
+            try:
+                cells.save(folder, cell, group.configuration, len(found))
+            except files.WriteError as error:
+                errors.append(error)
     if errors:
         raise errors[0]
 
 
-def cell_configuration(
-    study: Study, shared: Settings, key: cells.Key
-) -> dict[str, Any]:
-    """Returns all that a cell's numbers depend on, but for the seed."""
-    method = study.methods[key.method]
-    given = {"method_arguments": method.arguments} if method.arguments else {}
-    return {
-        **shared,
-        "variant_settings": dict(study.variants[key.variant]),
-        "method_description": method.description,
-        **given,
-    }
-
-
-def fingerprint(data: Any) -> dict[str, Any]:
+def fingerprint(description: str, data: Any) -> Data:
     """Returns how much data there is, and a checksum of it."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
     numbers = [leaf for leaf in leaves if leaf.dtype.kind in "biuf"]
     checksum = 0
     for leaf in numbers:
         checksum = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), checksum)
-    return {
-        "shapes": [list(leaf.shape) for leaf in numbers],
-        "crc32": f"{checksum:08x}",
-    }
+    shapes = [list(leaf.shape) for leaf in numbers]
+    return Data(description, shapes, f"{checksum:08x}")
 
 
 def _settings(plan: Plan, variant: str | None = None) -> Settings:
@@ -190,48 +175,43 @@ def _settings(plan: Plan, variant: str | None = None) -> Settings:
     return {**preset.settings, **plan.overrides, **own}
 
 
-def _shared_configuration(plan: Plan, data: Any) -> dict[str, Any]:
+def _shared_configuration(plan: Plan, data: Any) -> Configuration:
     """Returns what all cells of a run share, as it is read from JSON."""
-    shared = {
-        "study": plan.name,
-        "preset": plan.preset,
-        "settings": _settings(plan),
-        "model": plan.study.model,
-        "data": {"description": plan.study.data, **fingerprint(data)},
-    }
-    return json.loads(json.dumps(shared))
+    shared = Configuration(
+        plan.name,
+        plan.preset,
+        _settings(plan),
+        plan.study.model,
+        fingerprint(plan.study.data, data),
+    )
+    return cells.from_json(json.loads(json.dumps(cells.as_json(shared))))
 
 
-def _groups(plan: Plan, folder: pathlib.Path, shared: Settings) -> list[Group]:
+def _groups(
+    plan: Plan, folder: pathlib.Path, shared: Configuration
+) -> list[Group]:
     """Returns all groups of a plan, whatever is finished already."""
     groups = []
     for variant in plan.variants:
         size = _settings(plan, variant).get("seeds_at_once") or len(plan.seeds)
         for method in plan.methods:
+            wanted = cells.configuration_of(plan.study, shared, variant, method)
             for first in range(0, len(plan.seeds), size):
                 seeds = list(plan.seeds[first : first + size])
                 missing = [
                     seed
                     for seed in seeds
-                    if not _is_there(
-                        plan, folder, shared, cells.Key(variant, method, seed)
-                    )
+                    if cells.load(folder, Key(variant, method, seed), wanted)
+                    is None
                 ]
-                groups.append(Group(variant, method, seeds, missing))
+                groups.append(Group(variant, method, seeds, missing, wanted))
     return groups
-
-
-def _is_there(
-    plan: Plan, folder: pathlib.Path, shared: Settings, key: cells.Key
-) -> bool:
-    wanted = cell_configuration(plan.study, shared, key)
-    return cells.load(folder, key, wanted) is not None
 
 
 def _train(
     plan: Plan, group: Group, data: Any, on_progress: Callable[[], None]
-) -> dict[int, dict[str, Any]]:
-    """Trains a whole group; returns what was measured, by seed."""
+) -> list[Cell]:
+    """Trains a whole group; returns what was measured, seed by seed."""
     job = Job(
         group.method,
         _settings(plan, group.variant),
@@ -242,22 +222,24 @@ def _train(
     )
     begin = time.perf_counter()
     outcomes = plan.study.run(job)
-    together = len(group.seeds)
-    wall = (time.perf_counter() - begin) / together
-    return {
-        seed: _measured(outcome, wall, together)
+    wall = (time.perf_counter() - begin) / len(group.seeds)
+    return [
+        _cell(group, seed, outcome, wall)
         for seed, outcome in zip(group.seeds, outcomes, strict=True)
-    }
+    ]
 
 
-def _measured(outcome: Outcome, wall: float, together: int) -> dict[str, Any]:
+def _cell(group: Group, seed: int, outcome: Outcome, wall: float) -> Cell:
     curves = {k: [float(x) for x in v] for k, v in outcome.curves.items()}
     final = {k: float(v) for k, v in outcome.final.items()}
     numbers = [*final.values(), *(x for v in curves.values() for x in v)]
-    return {
-        "wall_seconds": round(wall, 3),
-        "seeds_together": together,
-        "diverged": not all(map(math.isfinite, numbers)),
-        "curves": curves,
-        "final": final,
-    }
+    return Cell(
+        group.variant,
+        group.method,
+        seed,
+        diverged=not all(map(math.isfinite, numbers)),
+        wall_seconds=round(wall, 3),
+        digest=cells.digest(group.configuration),
+        curves=curves,
+        final=final,
+    )

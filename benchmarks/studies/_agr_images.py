@@ -6,9 +6,10 @@ import pathlib
 
 import flax.linen as nn
 
-from benchmarks import agr_methods, data
-from benchmarks.classification import SMOKE, image_study
+from benchmarks import data
+from benchmarks.contenders import agr
 from benchmarks.data import Examples, Split
+from benchmarks.studies._images import SMOKE, image_study
 from benchmarks.study import Paper, Preset, Settings, Study
 
 # Fewer than on MNIST, for each is 200 epochs of a large network.
@@ -66,7 +67,7 @@ def cifar_study(
         " class",
         load=functools.partial(_load, f"cifar{classes}"),
         model=make_model(num_classes=classes),
-        methods={key: agr_methods.METHODS[key] for key in CIFAR_METHODS},
+        methods={key: agr.METHODS[key] for key in CIFAR_METHODS},
         variants={"": {}},
         paper=paper,
         presets={

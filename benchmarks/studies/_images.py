@@ -6,8 +6,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from benchmarks import agr_methods, train
+from benchmarks.contenders import agr
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Split
+from benchmarks.models import described
 from benchmarks.study import (
     Curve,
     Job,
@@ -19,17 +21,8 @@ from benchmarks.study import (
     Settings,
     Study,
 )
+from benchmarks.training import classification, loop
 
-METRICS = (
-    Metric("test_accuracy", "test accuracy, %", True, 100.0, 2),
-    Metric("test_loss", "test loss", False, 1.0, 4),
-    Metric("train_loss", "training loss", False, 1.0, 4),
-)
-CURVES = (
-    Curve("train_loss", "training loss (cross-entropy)", log=True),
-    Curve("test_loss", "test loss (cross-entropy)", log=True),
-    Curve("test_accuracy", "test accuracy"),
-)
 # Enough to see that a study runs.
 SMOKE = ("adamw", "agr+adamw", "adan_agr")
 # What was seen before it was tested is run again with seeds that nobody saw.
@@ -51,10 +44,10 @@ def image_study(
     model: nn.Module,
     presets: Mapping[str, Preset],
     methods: Mapping[str, Method] | None = None,
-    make: Callable[[Job], train.MakeOptimizer] | None = None,
+    make: Callable[[Job], MakeOptimizer] | None = None,
     variants: Mapping[str, Settings] | None = None,
-    metrics: Sequence[Metric] = METRICS,
-    curves: Sequence[Curve] = CURVES,
+    metrics: Sequence[Metric] = classification.METRICS,
+    curves: Sequence[Curve] = classification.CURVES,
     paper: Paper | None = None,
 ) -> Study:
     """Returns a study that is judged by accuracy and loss after training.
@@ -70,19 +63,20 @@ def image_study(
         presets: Settings have epochs, batch_size, learning_rate, weight_decay,
             and where they are not the usual numbers measured_train and
             first_seed, which is 0.
-        methods: The contenders; those of ``agr_methods`` by default.
+        methods: The contenders; those of AGR by default.
         make: The optimizer of a job, as a function of the learning rate.
         variants: Settings to compare side by side; the learning rates by
             default.
-        metrics: Of ``train.Curves``; the paper's claim is about the first.
+        metrics: Of ``classification.Curves``; the paper's claim is about the
+            first.
         curves: Those to draw.
         paper: The paper's numbers.
     """
-    make = make or usual_optimizer
+    make = make or agr.usual_optimizer
 
     def run(job: Job) -> Sequence[Outcome]:
         settings = job.settings
-        measured = train.train(
+        measured = classification.train(
             model,
             make(job),
             part(job),
@@ -91,10 +85,10 @@ def image_study(
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             vmapped=settings.get("vmapped"),
-            measured_train=settings.get("measured_train", train.MEASURED_TRAIN),
+            measured_train=settings.get("measured_train", loop.MEASURED_TRAIN),
             on_epoch=job.on_progress,
         )
-        return train.outcomes(measured)
+        return classification.outcomes(measured)
 
     return Study(
         title=title,
@@ -104,27 +98,10 @@ def image_study(
         model=described(model),
         metrics=metrics,
         curves=curves,
-        methods=agr_methods.METHODS if methods is None else methods,
+        methods=agr.METHODS if methods is None else methods,
         presets=presets,
         load=load,
         run=run,
         variants=LEARNING_RATES if variants is None else variants,
         paper=paper,
     )
-
-
-def usual_optimizer(job: Job) -> train.MakeOptimizer:
-    return agr_methods.maker(
-        job.method, job.settings["weight_decay"], **job.arguments
-    )
-
-
-def described(model: nn.Module) -> str:
-    """Returns a model's name and fields, such as ``MLP(sizes=(64,))``."""
-    fields: dict[str, Any] = {
-        name: getattr(model, name)
-        for name in model.__dataclass_fields__
-        if name not in ("parent", "name")
-    }
-    inner = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-    return f"{type(model).__name__}({inner})"

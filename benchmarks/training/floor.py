@@ -10,16 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import lga_methods, train
-from benchmarks.classification import described
+from benchmarks.contenders import lga
 from benchmarks.data import Examples
+from benchmarks.models import described
 from benchmarks.models.still import (
     WITHOUT_GRADIENT,
     Normalized,
     RowAttention,
     Sigmoids,
 )
-from benchmarks.study import Curve, Job, Method, Metric, Outcome
+from benchmarks.study import Curve, Job, Metric, Outcome
+from benchmarks.training import loop
 
 MODELS: Mapping[str, nn.Module] = {
     "normalized": Normalized(),
@@ -31,28 +32,6 @@ DESCRIBED = {name: described(model) for name, model in MODELS.items()}
 FLOORS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
-def _methods() -> dict[str, Method]:
-    methods = {
-        "sgd": Method("SGD"),
-        "lga+sgd": Method(
-            "LGA around SGD, small gradients pushed as in Eq. 5",
-            "sgd",
-            arguments={
-                "lga": {**lga_methods.ONCE_AN_EPOCH, "gradient_floor": 0.0}
-            },
-        ),
-    }
-    for floor in FLOORS:
-        arguments = {**lga_methods.ONCE_AN_EPOCH, "gradient_floor": floor}
-        methods[f"lga-{floor:.0e}+sgd"] = Method(
-            f"the same with gradients below {floor:.0e} left alone",
-            "lga+sgd",
-            arguments={"lga": arguments},
-        )
-    return methods
-
-
-METHODS = _methods()
 METRICS = (
     Metric("train_loss", "training loss", False, 1.0, 4),
     # Parameters on which the loss does not depend.
@@ -87,11 +66,9 @@ def run(job: Job) -> Sequence[Outcome]:
     settings = job.settings
     model = MODELS[settings["model"]]
     steps = len(job.data.labels) // settings["batch_size"]
-    runs = train.epochs_of(
+    runs = loop.epochs_of(
         model,
-        lga_methods.maker(
-            "sgd", settings["gamma"], steps, **(job.arguments or {})
-        ),
+        lga.maker("sgd", settings["gamma"], steps, **(job.arguments or {})),
         job.data,
         learning_rate=settings["learning_rate"],
         seeds=job.seeds,
@@ -134,11 +111,11 @@ def _outcome(curves: Mapping[str, np.ndarray], row: int) -> Outcome:
 
 @functools.partial(jax.jit, static_argnames="model")
 def _look(
-    model: nn.Module, runs: train.Run, starts: Any, batches: Examples
+    model: nn.Module, runs: loop.Run, starts: Any, batches: Examples
 ) -> dict[str, jax.Array]:
     """Each seed's loss, drift, and sizes of gradients, over the batches."""
 
-    def of_batch(run: train.Run, batch: Examples) -> dict[str, jax.Array]:
+    def of_batch(run: loop.Run, batch: Examples) -> dict[str, jax.Array]:
         def loss_fn(params: Any) -> jax.Array:
             # As in training, where a normalization depends on the batch.
             logits, _ = model.apply(
@@ -160,7 +137,7 @@ def _look(
         }
         return {"train_loss": loss, "rounding": _largest(rounding), **shares}
 
-    def of_seed(run: train.Run, start: Any) -> dict[str, jax.Array]:
+    def of_seed(run: loop.Run, start: Any) -> dict[str, jax.Array]:
         looks = jax.lax.map(lambda batch: of_batch(run, batch), batches)
         largest = looks.pop("rounding").max()
         means = jax.tree.map(lambda x: x.mean(axis=0), looks)

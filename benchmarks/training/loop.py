@@ -7,33 +7,15 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from benchmarks.data import Examples, Rows, Split
-from benchmarks.study import Outcome
-from optaxmods import GradientAdjuster, adjuster_params
+from benchmarks.contenders.makers import MakeOptimizer, WithAdjuster
+from benchmarks.data import Examples, Rows
+from optaxmods import adjuster_params
 
-# Called with the learning rate, which is traced, so that one program serves
-# all of them.
-MakeOptimizer = Callable[[Any], optax.GradientTransformation]
-
-# More are no faster, and the patches of a convolution take memory.
-EVALUATED_AT_ONCE = 250
 # Training loss and accuracy are those of so many training examples, the first
 # ones, unless a study says otherwise.
 MEASURED_TRAIN = 2000
-
-
-class WithAdjuster(NamedTuple):
-    """A ``MakeOptimizer`` of GAL: the loss is the adjuster's."""
-
-    adjuster: GradientAdjuster
-    # Called with the learning rate and theta's key; it holds one ``gal``.
-    make_with_key: Callable[[Any, jax.Array], optax.GradientTransformation]
-
-    def __call__(self, rate: Any, key: Any = 0) -> optax.GradientTransformation:
-        return self.make_with_key(rate, key)
 
 
 class Objective(NamedTuple):
@@ -45,87 +27,12 @@ class Objective(NamedTuple):
     losses: Callable[[nn.Module, Any, jax.Array, jax.Array], jax.Array]
 
 
-class Curves(NamedTuple):
-    """Measurements before training and after each epoch.
-
-    Each is an array of shape [seeds, epochs + 1].
-    """
-
-    train_loss: jax.Array
-    train_accuracy: jax.Array
-    test_loss: jax.Array
-    test_accuracy: jax.Array
-
-
 class Run(NamedTuple):
     """What one seed carries from epoch to epoch."""
 
     params: Any
     statistics: Any  # The other collections of the model, such as batch_stats.
     opt_state: optax.OptState
-
-
-def train(
-    model: nn.Module,
-    make_optimizer: MakeOptimizer,
-    data: Split[Examples],
-    *,
-    learning_rate: float,
-    seeds: Sequence[int],
-    epochs: int,
-    batch_size: int,
-    vmapped: bool | None = None,
-    measured_train: int | None = MEASURED_TRAIN,
-    on_epoch: Callable[[], None] = lambda: None,
-) -> Curves:
-    """Trains one network a seed, all seeds in one program.
-
-    A seed fixes the initial weights and the batches of every epoch whatever
-    the optimizer, so that methods given the same seeds differ in nothing else.
-    Whole epochs run under one scan.
-
-    Args:
-        model: A classifier, called as ``model(images, train=...)`` for logits.
-        make_optimizer: The method; called with the learning rate. Its update
-            is given the batch's loss as ``value`` and a ``key`` of the step,
-            and GAL's theta is drawn by the seed.
-        data: The images to train and to test on.
-        learning_rate: What the method is called with.
-        seeds: One run each.
-        epochs: Passes over the training images.
-        batch_size: Images a step; what does not fill a batch at an epoch's end
-            is left out of that epoch.
-        vmapped: Whether the seeds run under vmap or one after another in one
-            program. By default they do on an accelerator; a CPU is busy with
-            one, which fits its caches and takes a fraction of the memory, but
-            for the smallest networks.
-        measured_train: How many training examples, the first ones, are
-            measured; all of them if None.
-        on_epoch: Called after each epoch.
-
-    Returns:
-        The curves of all seeds.
-    """
-    vmapped = _is_vmapped(vmapped)
-    measured = []
-    for epoch, runs in enumerate(
-        epochs_of(
-            model,
-            make_optimizer,
-            data.train,
-            learning_rate=learning_rate,
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=batch_size,
-            vmapped=vmapped,
-        )
-    ):
-        # Without the wait the progress would be that of dispatching.
-        points = _measure(model, runs, data, vmapped, measured_train)
-        measured.append(jax.block_until_ready(points))
-        if epoch:
-            on_epoch()
-    return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
 
 
 def epochs_of(
@@ -142,8 +49,8 @@ def epochs_of(
 ) -> Iterator[Run]:
     """Yields all seeds' runs before training and after each epoch.
 
-    The arguments are those of ``train``, and what to minimize where it is not
-    the cross-entropy of the logits.
+    The arguments are those of ``classification.train``, and what to minimize
+    where it is not the cross-entropy of the logits.
     """
     inputs, targets = examples
     objective = objective or CLASSIFICATION
@@ -163,24 +70,9 @@ def epochs_of(
             keys,
             examples,
             objective,
-            _is_vmapped(vmapped),
+            is_vmapped(vmapped),
         )
         yield runs
-
-
-def outcomes(curves: Curves) -> list[Outcome]:
-    """Returns the curves seed by seed, with their last points."""
-    by_name = {
-        name: np.asarray(curve, np.float64)
-        for name, curve in curves._asdict().items()
-    }
-    return [
-        Outcome(
-            curves={name: c[row].tolist() for name, c in by_name.items()},
-            final={name: float(c[row, -1]) for name, c in by_name.items()},
-        )
-        for row in range(len(curves.train_loss))
-    ]
 
 
 def _keys(seed: jax.Array) -> jax.Array:
@@ -191,13 +83,15 @@ def _keys(seed: jax.Array) -> jax.Array:
     return jnp.concatenate([jax.random.split(key), *others])
 
 
-def _is_vmapped(chosen: bool | None) -> bool:
+def is_vmapped(chosen: bool | None) -> bool:
+    """Returns whether seeds run under vmap: not on a CPU, if nobody chose."""
     return jax.default_backend() != "cpu" if chosen is None else chosen
 
 
-def _each_seed(
+def each_seed(
     function: Callable[..., Any], vmapped: bool
 ) -> Callable[..., Any]:
+    """Returns a function of all seeds from that of one."""
     if vmapped:
         return jax.vmap(function)
     return lambda *seeds: jax.lax.map(lambda one: function(*one), seeds)
@@ -316,61 +210,15 @@ def _epoch(
         step_keys = jax.random.split(key, len(batches))
         return jax.lax.scan(step, run, (batches, step_keys))[0]
 
-    return _each_seed(epoch_one, vmapped)(runs, batches, keys)
+    return each_seed(epoch_one, vmapped)(runs, batches, keys)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "vmapped", "seen"))
-def _measure(
-    model: nn.Module,
-    runs: Run,
-    data: Split[Examples],
-    vmapped: bool,
-    seen: int | None,
-) -> Curves:
-    def measure_one(run: Run) -> Curves:
-        variables = {"params": run.params, **run.statistics}
-        first = jax.tree.map(lambda x: x[:seen], data.train)
-        return Curves(
-            *_evaluate(model, variables, first),
-            *_evaluate(model, variables, data.test),
-        )
-
-    return _each_seed(measure_one, vmapped)(runs)
-
-
-def _evaluate(
-    model: nn.Module, variables: Any, examples: Examples
-) -> tuple[jax.Array, jax.Array]:
-    """Mean loss and accuracy, some examples at a time to bound the memory."""
-
-    def sums(part: Examples) -> tuple[jax.Array, jax.Array]:
-        logits: Any = model.apply(variables, part.images, train=False)
-        hits = jnp.argmax(logits, axis=-1) == part.labels
-        losses = _cross_entropy(logits, part.labels)
-        # A mean over an example's tokens, where it is a sequence.
-        tokens = losses.size / len(part.labels)
-        return losses.sum() / tokens, hits.sum(dtype=jnp.float32) / tokens
-
-    count = len(examples.labels)
-    whole = count // EVALUATED_AT_ONCE * EVALUATED_AT_ONCE
-    loss, hits = jnp.zeros([]), jnp.zeros([])
-    if whole < count:
-        loss, hits = sums(jax.tree.map(lambda x: x[whole:], examples))
-    if whole:
-        parts = jax.tree.map(
-            lambda x: x[:whole].reshape(-1, EVALUATED_AT_ONCE, *x.shape[1:]),
-            examples,
-        )
-        more_loss, more_hits = jax.lax.map(sums, parts)
-        loss, hits = loss + more_loss.sum(), hits + more_hits.sum()
-    return loss / count, hits / count
-
-
-def _cross_entropy(logits: Any, labels: jax.Array) -> jax.Array:
+def cross_entropy(logits: Any, labels: jax.Array) -> jax.Array:
+    """Returns the loss of each example, or of each token of it."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 CLASSIFICATION = Objective(
     None,
-    lambda model, params, logits, labels: _cross_entropy(logits, labels),
+    lambda model, params, logits, labels: cross_entropy(logits, labels),
 )

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import train
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Rows, Split
 from benchmarks.models import Regressor
 from benchmarks.study import Curve, Metric, Outcome
+from benchmarks.training import loop
 
 METRICS = (
     Metric("test_r2", "test R²", True, 1.0, 4),
@@ -42,12 +43,12 @@ def _squared_errors(
 
 # GAL adjusts the gradient of the last hidden layer. Of a single number, the
 # prediction, v / |v| is a sign, of which theta gets no gradient.
-LAST_HIDDEN_LAYER = train.Objective("features", _squared_errors)
+LAST_HIDDEN_LAYER = loop.Objective("features", _squared_errors)
 
 
 def train_and_measure(
     model: Regressor,
-    make_optimizer: train.MakeOptimizer,
+    make_optimizer: MakeOptimizer,
     data: Split[Rows],
     *,
     learning_rate: float,
@@ -59,12 +60,12 @@ def train_and_measure(
 ) -> list[Outcome]:
     """Trains one regressor a seed on the mean squared error.
 
-    The arguments are those of ``train.train``. Measured is before training and
-    after every so many epochs.
+    The arguments are those of ``classification.train``. Measured is before
+    training and after every so many epochs.
     """
     points = []
     for epoch, runs in enumerate(
-        train.epochs_of(
+        loop.epochs_of(
             model,
             make_optimizer,
             data.train,
@@ -95,7 +96,7 @@ def train_and_measure(
 
 @functools.partial(jax.jit, static_argnames="model")
 def _measure(model: Regressor, params: Any, data: Split[Rows]) -> Measured:
-    first = jax.tree.map(lambda x: x[: train.MEASURED_TRAIN], data.train)
+    first = jax.tree.map(lambda x: x[: loop.MEASURED_TRAIN], data.train)
 
     def errors(params: Any, rows: Rows) -> jax.Array:
         predicted: Any = model.apply({"params": params}, rows.inputs)

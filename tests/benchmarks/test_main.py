@@ -7,32 +7,25 @@ import jax
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import data, study
-from tests.helpers.made_up import NAME, STUDY, contents, run
+from benchmarks import data, studies
+from tests.helpers.made_up import NAME, STUDY, contents, only_studies, run
 
 METHODS = ["adamw", "adamw_agr"]
 CURVES = ["train_loss", "test_loss", "test_accuracy"]
-DEMO = study.find("demo")
+DEMO = studies.find("demo")
 
 
 @pytest.fixture
 def made_up(monkeypatch, tmp_path):
     """Adds a made-up study, and one whose data would be downloaded."""
-    studies = {
+    found = {
         "demo": DEMO,
         NAME: STUDY,
         "remote": STUDY._replace(data_sets=["mnist"]),
     }
-
-    def find(name):
-        if name not in studies:
-            raise ValueError(f"there is no study {name!r}")
-        return studies[name]
-
-    monkeypatch.setattr(study, "names", lambda: list(studies))
-    monkeypatch.setattr(study, "find", find)
+    only_studies(monkeypatch, found)
     monkeypatch.setenv("OPTAXMODS_DATA", str(tmp_path / "cache"))
-    return studies
+    return found
 
 
 def fails(arguments, capsys):

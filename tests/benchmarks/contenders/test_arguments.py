@@ -9,14 +9,18 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import cells, data, runner, study, surface, train
-from benchmarks.cache import by_content
+from benchmarks import data, studies
+from benchmarks.contenders.makers import WithAdjuster
+from benchmarks.contenders.surface import DRAWS
+from benchmarks.runs import cells
 from benchmarks.studies import (
     agr_label_noise,
     agr_small_matrices,
     gal_regression,
     gal_surface,
 )
+from benchmarks.study import Configuration, Data, Job
+from benchmarks.training import loop, surface
 import optaxmods
 
 # Two values of each argument: one of them is not a method's own.
@@ -70,6 +74,7 @@ SETTINGS = {
 # Three steps an epoch.
 FEW = {"batch_size": 4, "epochs": 4, "weight_decay": 0.1, "gamma": 1e-3}
 STEPS = 12
+SHARED = Configuration("", "small", {}, "", Data("", [], ""))
 
 
 def changed(arguments, values, prefix=""):
@@ -103,7 +108,7 @@ def behaviour(make):
     losses[6:9] += 2
     state, seen = optimizer.init(params), []
     # GAL's takes long where it is not compiled, and one tells.
-    has_gal = isinstance(make, train.WithAdjuster)
+    has_gal = isinstance(make, WithAdjuster)
     for step in range(1 if has_gal else STEPS):
         key = jax.random.key(step)
         extra = {"value": jnp.asarray(losses[step]), "key": key}
@@ -152,10 +157,10 @@ def build(monkeypatch):
         raise BuiltError(*args, settings)
 
     descents = surface.descents
-    monkeypatch.setattr(train, "epochs_of", stop)
+    monkeypatch.setattr(loop, "epochs_of", stop)
     monkeypatch.setattr(surface, "descents", stop)
     ones = lambda key, shape, **bounds: jnp.ones(shape)  # noqa: E731
-    monkeypatch.setitem(surface.DRAWS, "ones", ones)
+    monkeypatch.setitem(DRAWS, "ones", ones)
     examples = data.Examples(jnp.zeros((12, 2)), jnp.zeros(12, jnp.int32))
     split = data.Split(examples, examples)
     given = {
@@ -168,11 +173,9 @@ def build(monkeypatch):
 
     def does(name, method, arguments, settings):
         loaded = given.get(name, split)
-        job = study.Job(
-            method, settings, [0, 1], loaded, lambda: None, arguments
-        )
+        job = Job(method, settings, [0, 1], loaded, lambda: None, arguments)
         with pytest.raises(BuiltError) as built:
-            study.find(name).run(job)
+            studies.find(name).run(job)
         if name != "gal-surface":
             return behaviour(built.value.args[1])
         (told,) = built.value.args
@@ -187,9 +190,9 @@ def settings_of(found):
     return {**preset.settings, **found.variants[variant], **FEW}
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies.names())
 def test_every_argument_is_built_in_and_is_in_the_digest(name, build):
-    found = study.find(name)
+    found = studies.find(name)
     settings, variant = settings_of(found), next(iter(found.variants))
     unread, alike = [], []
     for key, method in found.methods.items():
@@ -198,12 +201,9 @@ def test_every_argument_is_built_in_and_is_in_the_digest(name, build):
 
         def digest_of(arguments, key=key, method=method):
             methods = {key: method._replace(arguments=arguments)}
+            changed = found._replace(methods=methods)
             return cells.digest(
-                runner.cell_configuration(
-                    found._replace(methods=methods),
-                    {},
-                    cells.Key(variant, key, 0),
-                )
+                cells.configuration_of(changed, SHARED, variant, key)
             )
 
         own = build(name, key, method.arguments, settings)
@@ -228,8 +228,8 @@ def test_every_number_of_a_method_has_a_name():
     """None of the arguments above went back into code."""
     named = {
         path
-        for name in study.names()
-        for method in study.find(name).methods.values()
+        for found in studies.find_all().values()
+        for method in found.methods.values()
         for path, _ in changed(method.arguments, VALUES)
     }
     assert named == set(VALUES)
@@ -239,17 +239,3 @@ def test_every_number_of_a_method_has_a_name():
         for path, _ in changed(settings.get("arguments", {}), SETTINGS)
     }
     assert of_surface == set(SETTINGS)
-
-
-def test_equal_arguments_make_one_object():
-    make = by_content(lambda *args, **kwargs: object())
-    one = make("agr", 0.1, sizes=[1, 2], first=None, more={"a": 1})
-    assert make("agr", 0.1, more={"a": 1}, first=None, sizes=[1, 2]) is one
-    others = [
-        make("agr", 0.2, sizes=[1, 2], first=None, more={"a": 1}),
-        make("agr", 0.1, sizes=[1, 3], first=None, more={"a": 1}),
-        make("agr", 0.1, sizes=(1, 2), first=None, more={"a": 1}),
-        make("agr", 0.1, sizes=[1, 2], first=None, more={"b": 1}),
-        make("agr", 0.1, sizes=[1, 2], more={"a": 1}),
-    ]
-    assert len({id(made) for made in [one, *others]}) == 6

@@ -1,4 +1,4 @@
-"""What the studies of GAL are made of: methods, and theta by seed."""
+"""The contenders of GAL as they train, and theta by seed."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import data, gal_methods, models, study, train
-from benchmarks.studies import demo, gal_digits
+from benchmarks import models
+from benchmarks.contenders import gal
+from benchmarks.training import loop
 import optaxmods
 from tests.helpers.gal_runs import (
     CLASSES,
@@ -26,7 +27,7 @@ from tests.helpers.gal_runs import (
 FORMS = {
     "gal": {},
     "gal-frozen": {},
-    "gal-noise": {"network": gal_methods.NOISE},
+    "gal-noise": {"network": gal.NOISE},
     "gal-released": {"convention": "released"},
 }
 FROZEN = ("gal-frozen", "gal-noise")
@@ -49,8 +50,8 @@ def test_training_is_the_forms_written_out(form, vmapped):
     model, given = models.MLP(sizes=(5,), num_classes=CLASSES), examples()
     params = at(start.params, 1)
     state = tx.init(params)
-    batches = train.batch_indices(jnp.array([seed], jnp.uint32), 0, 24, 8)[0]
-    keys = jax.random.split(train._step_keys(jnp.array([seed]), 0)[0], 3)
+    batches = loop.batch_indices(jnp.array([seed], jnp.uint32), 0, 24, 8)[0]
+    keys = jax.random.split(loop._step_keys(jnp.array([seed]), 0)[0], 3)
 
     def objective(params, theta, batch, key):
         return adjuster.loss(
@@ -102,7 +103,7 @@ def test_theta_learns_unless_it_is_frozen():
 
 
 def test_noise_is_drawn_anew_and_for_each_example():
-    init, apply = gal_methods.NOISE
+    init, apply = gal.NOISE
     features = jnp.zeros((50, 60))
     theta = init(jax.random.key(0), features)
     drawn = [apply(theta, features, jax.random.key(k)) for k in (1, 1, 2)]
@@ -121,7 +122,7 @@ def test_seeds_start_and_shuffle_alike_whatever_the_method():
 
 def test_methods_are_one_object_and_name_their_baseline():
     for plain in "adam", "sgd":
-        contenders = gal_methods.methods(*FORMS, plain=plain)
+        contenders = gal.methods(*FORMS, plain=plain)
         assert list(contenders) == [plain, *(f"{f}+{plain}" for f in FORMS)]
         for name, method in contenders.items():
             assert maker(name) is maker(name)
@@ -135,25 +136,3 @@ def test_sgd_has_a_rate_of_its_own():
     sgd = maker("sgd")(0.001)
     updates, _ = sgd.update(params, sgd.init(params))
     np.testing.assert_allclose(updates["w"], [-0.1, 0.2], rtol=1e-6)
-
-
-def test_digits_have_a_tenth_of_wrong_labels():
-    settings = gal_digits.STUDY.presets["small"].settings
-    loaded, clean = gal_digits.load(settings, None), data.digits()
-    wrong = np.mean(np.asarray(loaded.train.labels != clean.train.labels))
-    assert wrong == pytest.approx(0.1, abs=1e-3)
-    np.testing.assert_array_equal(loaded.test.labels, clean.test.labels)
-    assert gal_digits.STUDY.metrics[0].key == "test_loss"
-    assert not gal_digits.STUDY.metrics[0].larger_is_better
-    assert gal_digits.STUDY.presets["small"].seeds == 20
-
-
-def test_demo_has_gal_before_adamw():
-    settings = demo.STUDY.presets["small"].settings
-    job = study.Job("gal+adamw", settings, [0], None, lambda: None)
-    job = job._replace(arguments=demo.METHODS["gal+adamw"].arguments)
-    made = demo.make(job)
-    assert made is demo.make(job)
-    assert isinstance(made, train.WithAdjuster)
-    assert made.adjuster == optaxmods.GradientAdjuster((100, 32, 16), 0.01, 1.0)
-    assert demo.METHODS["gal+adamw"].baseline == "adamw"

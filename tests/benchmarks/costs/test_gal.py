@@ -5,13 +5,16 @@ import json
 import jax
 import pytest
 
-from benchmarks import cells, gal_cost
+from benchmarks.costs import gal
+from benchmarks.costs.__main__ import main
+from benchmarks.runs import machine
+from benchmarks.study import Device
 
-DEVICE = {"platform": "cpu", "kind": "abacus", "cpu_cores": 1}
+DEVICE = Device("cpu", "abacus", 1)
 RESULT = {
     "command": "made up",
     "jax": "0.0.1",
-    "device": DEVICE,
+    "device": DEVICE._asdict(),
     "logits_reserved": {"without": 2.0, "with": 9.04},
     "milliseconds": {
         "plain": [1.0, 2.0, 3.0],
@@ -22,7 +25,7 @@ RESULT = {
 
 
 def test_ratios_are_to_the_median_of_both_plain_runs():
-    page = gal_cost.to_markdown(RESULT)
+    page = gal.to_markdown(RESULT)
     assert "Made by `made up` on 1 cores of abacus, jax 0.0.1." in page
     assert "medians of 3 interleaved rounds, of 6 programs" in page
     # The median of 1, 2, 2, 3, 3, 4 is 2.5.
@@ -36,21 +39,21 @@ def test_ratios_are_to_the_median_of_both_plain_runs():
 @pytest.fixture
 def small(monkeypatch):
     """A model and logits that compile and run at once."""
-    monkeypatch.setattr(gal_cost, "SIZES", (3, 4, 5))
-    monkeypatch.setattr(gal_cost, "BATCH", 2)
-    monkeypatch.setattr(gal_cost, "LOGITS", (2, 3, 4))
-    monkeypatch.setattr(gal_cost, "WIDTH", 3)
-    monkeypatch.setattr(gal_cost, "STEPS", 1)
-    monkeypatch.setattr(gal_cost, "PROGRAMS", 1)
-    monkeypatch.setattr(cells, "device", lambda: dict(DEVICE))
+    monkeypatch.setattr(gal, "SIZES", (3, 4, 5))
+    monkeypatch.setattr(gal, "BATCH", 2)
+    monkeypatch.setattr(gal, "LOGITS", (2, 3, 4))
+    monkeypatch.setattr(gal, "WIDTH", 3)
+    monkeypatch.setattr(gal, "STEPS", 1)
+    monkeypatch.setattr(gal, "PROGRAMS", 1)
+    monkeypatch.setattr(machine, "device", lambda: DEVICE)
 
 
 @pytest.mark.usefixtures("small")
 def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
-    gal_cost.main(["--out", str(tmp_path), "--rounds", "2"])
+    main(["gal", "--out", str(tmp_path), "--rounds", "2"])
     result = json.loads((tmp_path / "gal_cost.json").read_text())
-    assert result["command"] == ".venv/bin/python -m benchmarks.gal_cost"
-    assert result["device"] == DEVICE
+    assert result["command"] == ".venv/bin/python -m benchmarks.costs gal"
+    assert result["device"] == DEVICE._asdict()
     contenders = ["plain", "plain again", "loss", "direct"]
     assert list(result["milliseconds"]) == contenders
     for times in result["milliseconds"].values():
@@ -58,7 +61,7 @@ def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
     # The gradient of the logits has to stand somewhere.
     assert 1 <= result["logits_reserved"]["without GAL"] < 100
     page = (tmp_path / "gal_cost.md").read_text()
-    assert page == gal_cost.to_markdown(result)
+    assert page == gal.to_markdown(result)
     assert "A perceptron 3-4-5 at batch size 2" in page
     assert "token logits 2x3x4" in page
     assert page in capsys.readouterr().out
@@ -70,7 +73,7 @@ def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
 )
 def test_gal_reserves_an_array_less_than_its_equations_as_written(monkeypatch):
     # Compiled only, for enough logits that all else is small.
-    gradients = gal_cost.make_gradients()
+    gradients = gal.make_gradients()
     fewer = {
         "with GAL": 1,
         'with `remainder="quadratic"`': 1,
@@ -78,8 +81,8 @@ def test_gal_reserves_an_array_less_than_its_equations_as_written(monkeypatch):
     }
     written = "the same, as the paper's equations are written"
     chosen = {name: gradients[name] for name in (*fewer, written)}
-    monkeypatch.setattr(gal_cost, "make_gradients", lambda: chosen)
-    reserved = gal_cost.reserved()
+    monkeypatch.setattr(gal, "make_gradients", lambda: chosen)
+    reserved = gal.reserved()
     for name, count in fewer.items():
         assert reserved[name] < reserved[written] - count + 0.1
 
@@ -87,6 +90,6 @@ def test_gal_reserves_an_array_less_than_its_equations_as_written(monkeypatch):
 @pytest.mark.parametrize("rounds", ["1", "0", "many"])
 def test_too_few_rounds_are_refused(rounds, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        gal_cost.main(["--out", str(tmp_path), "--rounds", rounds])
+        main(["gal", "--out", str(tmp_path), "--rounds", rounds])
     assert "--rounds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -7,29 +7,23 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 import pytest
 
-from benchmarks import mesh_cost
-from benchmarks.collectives import Collective, collectives
+from benchmarks.costs import mesh
+from benchmarks.costs.__main__ import main
+from benchmarks.costs.compiled import Collective
 
 pytestmark = pytest.mark.usual_compilation
 
 # Before JAX 0.10 they are not.
 JOINED = AxisType.Explicit if jax.__version_info__ >= (0, 10) else None
 
-PROGRAM = """
-  %all-reduce.1 = f32[] all-reduce(%sum), channel_id=1, to_apply=%add
-  %all-reduce = (f32[8]{0}, f32[]) all-reduce(%a, %b), channel_id=2
-  ROOT %all-gather.3 = f32[8,16]{1,0} all-gather(%part), dimensions={0}
-  %fusion = f32[8]{0} fusion(%all-reduce), kind=kLoop
-"""
 
-
-def test_the_collectives_of_a_program():
-    assert collectives(PROGRAM) == [
+def test_kinds_are_counted():
+    found = [
         Collective("all-reduce", (1,)),
         Collective("all-reduce", (8, 1)),
         Collective("all-gather", (128,)),
     ]
-    assert mesh_cost.summarize(collectives(PROGRAM)) == {
+    assert mesh.summarize(found) == {
         "all-reduce": {"count": 2, "arrays": 3, "entries": 10},
         "all-gather": {"count": 1, "arrays": 1, "entries": 128},
     }
@@ -52,14 +46,14 @@ def test_agr_adds_few_reductions_of_a_number_a_matrix(
     name, leaves, axis_type, numbers
 ):
     # A reshape makes the partitioner gather whole gradients.
-    method = mesh_cost.make_methods()[name]
-    found = mesh_cost.travels(method, leaves, axis_type)
+    method = mesh.make_methods()[name]
+    found = mesh.travels(method, leaves, axis_type)
     assert {each.kind for each in found} == {"all-reduce"}
     # A number for each matrix that is split, two where it is over two axes.
     if axis_type == JOINED:
         of_both = P(("data", "model"), None)  # XLA sums at once over these.
-        first = mesh_cost.SPECS.index(of_both)
-        numbers += len(range(first, leaves, len(mesh_cost.SPECS)))
+        first = mesh.SPECS.index(of_both)
+        numbers += len(range(first, leaves, len(mesh.SPECS)))
     if name == "adan_agr":  # Of the previous gradient, too.
         numbers *= 2
     assert sum(sum(each.sizes) for each in found) == numbers
@@ -76,17 +70,17 @@ def test_agr_adds_few_reductions_of_a_number_a_matrix(
     ],
 )
 def test_nothing_else_travels(leaves, axis_type):
-    plain = mesh_cost.make_methods()["optax.adamw"]
-    assert not mesh_cost.travels(plain, leaves, axis_type)
+    plain = mesh.make_methods()["optax.adamw"]
+    assert not mesh.travels(plain, leaves, axis_type)
 
 
 def test_the_command(monkeypatch, tmp_path):
-    methods = mesh_cost.make_methods()
+    methods = mesh.make_methods()
     chosen = {
         name: methods[name] for name in ("optax.adamw", "adamw_agr", "adan")
     }
-    monkeypatch.setattr(mesh_cost, "make_methods", lambda: chosen)
-    mesh_cost.main(["--out", str(tmp_path), "--leaves", "1"])
+    monkeypatch.setattr(mesh, "make_methods", lambda: chosen)
+    main(["mesh", "--out", str(tmp_path), "--leaves", "1"])
     result = json.loads((tmp_path / "mesh_cost.json").read_text())
     assert result["state_bytes"] == {
         "optax.adamw": {"float32": 8.0, "bfloat16": 4.0},
@@ -104,4 +98,4 @@ def test_the_command(monkeypatch, tmp_path):
     explicit = joined if JOINED else apart
     assert f"| adamw_agr | 1 | {apart} | {explicit} |" in page
     with pytest.raises(SystemExit):
-        mesh_cost.main(["--out", str(tmp_path), "--leaves", "0"])
+        main(["mesh", "--out", str(tmp_path), "--leaves", "0"])

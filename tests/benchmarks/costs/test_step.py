@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from benchmarks import step_cost
-from benchmarks.step_cost import Case, Row
+from benchmarks.costs import step
+from benchmarks.costs.__main__ import main
+from benchmarks.costs.step import Case, Row
 
 CASE = Case(
     2,
@@ -27,16 +28,16 @@ MACHINE |= dict.fromkeys(("jax", "jaxlib", "optax", "optaxmods"), "0.0.1")
 def measured(monkeypatch):
     """Has nothing measured; returns the times, which may be changed."""
     times = dict(SECONDS)
-    monkeypatch.setattr(step_cost, "CASES", [CASE])
-    monkeypatch.setattr(step_cost, "COMPILED", CASE)
-    monkeypatch.setattr(step_cost, "machine", lambda: dict(MACHINE))
+    monkeypatch.setattr(step, "CASES", [CASE])
+    monkeypatch.setattr(step, "COMPILED", CASE)
+    monkeypatch.setattr(step, "machine", lambda: dict(MACHINE))
     for name in "time_steps", "time_compilation":
-        monkeypatch.setattr(step_cost, name, lambda case, order: times)
+        monkeypatch.setattr(step, name, lambda case, order: times)
     return times
 
 
 def test_a_row_is_set_against_both_runs_of_its_baseline():
-    table = step_cost.summarize(CASE, SECONDS)
+    table = step.summarize(CASE, SECONDS)
     assert table["case"] == "2 leaves of 3x4 float32"
     assert table["milliseconds"]["slow"] == [4.0, 5.0, 6.0]
     again, slow = table["rows"]
@@ -50,11 +51,11 @@ def test_a_row_is_set_against_both_runs_of_its_baseline():
 
 
 def page_of(tables):
-    return step_cost.to_markdown({**MACHINE, "tables": tables})
+    return step.to_markdown({**MACHINE, "tables": tables})
 
 
 def test_a_ratio_above_its_limit_is_bold():
-    table = {"what": "step", **step_cost.summarize(CASE, SECONDS)}
+    table = {"what": "step", **step.summarize(CASE, SECONDS)}
     page = page_of([table])
     assert "on 1 cores of abacus, jax 0.0.1" in page
     assert "## Step: 2 leaves of 3x4 float32 (3 rounds of 1 programs" in page
@@ -77,10 +78,10 @@ def medians(folder):
 
 
 def test_only_replaces_what_is_measured_again(measured, tmp_path):
-    step_cost.main(["--out", str(tmp_path)])
+    main(["step", "--out", str(tmp_path)])
     assert medians(tmp_path) == {"step": 5.0, "compilation": 5.0}
     measured["slow"] = [0.007, 0.008, 0.009]
-    step_cost.main(["--out", str(tmp_path), "--only", "compilation"])
+    main(["step", "--out", str(tmp_path), "--only", "compilation"])
     assert medians(tmp_path) == {"step": 5.0, "compilation": 8.0}
     page = (tmp_path / "step_cost.md").read_text()
     assert page.index("| slow | 5.0") < page.index("| slow | 8.0")
@@ -90,16 +91,16 @@ def test_only_keeps_no_tables_of_another_machine(
     measured, tmp_path, monkeypatch, capsys
 ):
     with pytest.raises(SystemExit):
-        step_cost.main(["--out", str(tmp_path), "--only", "step"])
-    step_cost.main(["--out", str(tmp_path)])
+        main(["step", "--out", str(tmp_path), "--only", "step"])
+    main(["step", "--out", str(tmp_path)])
     path = tmp_path / "step_cost.json"
     before = path.read_bytes()
-    assert len(step_cost.earlier(path, MACHINE)) == 2
+    assert len(step.earlier(path, MACHINE)) == 2
     another = MACHINE | {"device": "slide rule"}
-    assert step_cost.earlier(path, another) == []
-    monkeypatch.setattr(step_cost, "machine", lambda: another)
+    assert step.earlier(path, another) == []
+    monkeypatch.setattr(step, "machine", lambda: another)
     with pytest.raises(SystemExit):
-        step_cost.main(["--out", str(tmp_path), "--only", "step"])
+        main(["step", "--out", str(tmp_path), "--only", "step"])
     assert (
         "no tables of these versions on this device" in capsys.readouterr().err
     )
@@ -109,5 +110,5 @@ def test_only_keeps_no_tables_of_another_machine(
 @pytest.mark.parametrize("wrong", [["--rounds", "1"], ["--only", "nonsense"]])
 def test_what_cannot_be_measured_is_refused(wrong, measured, tmp_path):
     with pytest.raises(SystemExit):
-        step_cost.main(["--out", str(tmp_path), *wrong])
+        main(["step", "--out", str(tmp_path), *wrong])
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import markdown, plots, report, tables, verdicts
+from benchmarks.reporting import pages, plots, report, tables, verdicts
 from benchmarks.study import Method, Metric, Paper, Preset
 from tests.helpers.made_up import (
     BETTER,
@@ -14,23 +14,18 @@ from tests.helpers.made_up import (
     STUDY,
     TWO,
     WORSE,
-    only_study,
+    joined,
     result_of,
     result_with_losses,
     table_row,
 )
 
 
-@pytest.fixture(autouse=True)
-def found(monkeypatch):
-    return only_study(monkeypatch)
-
-
 def test_the_page_has_every_metric():
     # Differences 10, 20, 30 points and as many units; see below.
     scores = {"plain": [0.0] * 3, "claimed": [0.1, 0.2, 0.3]}
     losses = {"plain": [10.0, 20.0, 30.0], "claimed": [9.0, 19.01, 29.0]}
-    page = markdown.page(TWO, result_with_losses(scores, losses), [])
+    page = pages.page(TWO, result_with_losses(scores, losses), [])
     (line,) = [x for x in page.splitlines() if x.startswith("| loss |")]
     cells = [part.strip() for part in line.strip("|").split("|")]
     assert cells[:2] == ["loss", "claimed"]
@@ -56,17 +51,17 @@ def test_what_a_preset_does_not_plan_is_told():
     }
     assert found["fast", "plain"] == "not run, left out or not reached"
     assert found["fast", "claimed"] == "not run, not part of this preset"
-    page = markdown.page(changed, result, [])
+    page = pages.page(changed, result, [])
     assert "settings that this preset leaves out: `other`." in page
     assert "methods that this preset leaves out: `claimed`, `control`." in page
-    assert "leaves out" not in markdown.page(STUDY, result_of({}), [])
+    assert "leaves out" not in pages.page(STUDY, result_of({}), [])
 
 
 def test_what_cannot_be_run_is_listed_with_the_reason():
     methods = STUDY.methods | {"odd": Method("an idea", not_run="it is odd")}
     changed = ONE._replace(methods=methods)
     result = result_of({name: BETTER for name in STUDY.methods})
-    page = markdown.page(changed, result, [])
+    page = pages.page(changed, result, [])
     assert table_row(page, "odd")[-1] == "not run, it is odd"
     assert "- `odd`: an idea" in page
     # To repeat the run it need not be named.
@@ -78,12 +73,12 @@ def test_a_metric_that_only_describes_is_not_compared():
     changed = TWO._replace(metrics=[*ONE.metrics, LOSS._replace(tested=False)])
     scores = {"plain": PLAIN, "claimed": BETTER}
     result = result_with_losses(scores, {"plain": PLAIN, "claimed": WORSE})
-    pages = [markdown.page(each, result, []) for each in (TWO, changed)]
-    for page, tests in zip(pages, ("2 tests", "1 test,"), strict=True):
+    both = [pages.page(each, result, []) for each in (TWO, changed)]
+    for page, tests in zip(both, ("2 tests", "1 test,"), strict=True):
         assert f"Holm's correction over {tests}" in page
-    assert ["\n| loss |" in page for page in pages] == [True, False]
-    assert "| score, % | loss |" in pages[1]
-    assert ["but loss is tested" in page for page in pages] == [False, True]
+    assert ["\n| loss |" in page for page in both] == [True, False]
+    assert "| score, % | loss |" in both[1]
+    assert ["but loss is tested" in page for page in both] == [False, True]
     assert len(verdicts.sentences(changed, result)) == 1
     assert plots.effects(changed, result)
 
@@ -92,7 +87,7 @@ def test_nothing_is_said_of_comparisons_where_there_are_none():
     names = ("first", "second")
     changed = ONE._replace(methods={name: Method(name) for name in names})
     result = result_of({"first": PLAIN, "second": BETTER})
-    page = markdown.page(changed, result, [])
+    page = pages.page(changed, result, [])
     assert table_row(page, "first") == ["first", "3", "60.0 ± 10.0", "0"]
     assert table_row(page, "method")[-1] == "diverged"
     for word in "verdict", "Verdict", "baseline", "Holm", *verdicts.WORDS:
@@ -101,7 +96,7 @@ def test_nothing_is_said_of_comparisons_where_there_are_none():
         "no verdict: its methods are measured, not compared"
     ]
     # But for what was not run.
-    page = markdown.page(changed, result_of({"first": PLAIN}), [])
+    page = pages.page(changed, result_of({"first": PLAIN}), [])
     left_out = "not run, left out or not reached"
     assert table_row(page, "second") == ["second", "0", "-", "0", left_out]
     assert table_row(page, "first")[-1] == "without a baseline"
@@ -115,7 +110,7 @@ def test_a_smoke_run_is_not_judged():
     assert verdicts.sentences(ONE, result) == [
         "smoke run: shows only that the program runs"
     ]
-    page = markdown.page(ONE, result, [])
+    page = pages.page(ONE, result, [])
     assert "it shows only that the program runs" in page
     assert page.count("reproduced") == 1  # Where the words are explained.
 
@@ -124,7 +119,7 @@ def test_the_page_has_the_numbers():
     # Differences 10, 20, 30 points: mean 20, deviation 10, and of two degrees
     # of freedom t is 2 sqrt(3), p is 0.0742 and the interval 20 -+ 24.84.
     result = result_of({"plain": [0.5] * 3, "claimed": [0.6, 0.7, 0.8]})
-    page = markdown.page(ONE, result, ["small.curves.png"])
+    page = pages.page(ONE, result, ["small.curves.png"])
     assert table_row(page, "claimed") == [
         "claimed",
         "3",
@@ -159,15 +154,14 @@ def test_the_page_has_the_numbers():
 
 
 def best_settings_of(changed, result):
-    _, _, text = markdown.page(changed, result, []).partition("### Best")
+    _, _, text = pages.page(changed, result, []).partition("### Best")
     text = text.partition("Mean ± standard")[0]
     return [x for x in text.splitlines() if x.startswith("|")][2:]
 
 
 def two_variants(slow, fast):
     result = result_of(slow, variant="slow")
-    result["cells"] += result_of(fast, variant="fast")["cells"]
-    return result
+    return joined(result, result_of(fast, variant="fast"))
 
 
 def test_the_best_setting_of_each_method():
@@ -181,7 +175,7 @@ def test_the_best_setting_of_each_method():
         "| claimed | fast | 71.3 ± 10.5 |",
         "| control | fast | 60.0 ± 10.0 |",
     ]
-    page = markdown.page(tuned, result, [])
+    page = pages.page(tuned, result, [])
     assert "chosen on the same data that it is shown for" in page
     smaller = tuned._replace(metrics=[Metric("score", "loss", False, 1.0, 2)])
     assert best_settings_of(smaller, result)[:2] == [
@@ -211,9 +205,10 @@ def test_there_is_a_best_setting_only_where_one_is_chosen():
 )
 def test_a_page_tells_of_several_devices_and_versions(devices, versions, line):
     result = result_of({"plain": PLAIN, "claimed": BETTER})
-    result["devices"] *= devices
-    result["versions"] *= versions
-    page = markdown.page(ONE, result, [])
+    result = result._replace(
+        devices=devices * result.devices, versions=versions * result.versions
+    )
+    page = pages.page(ONE, result, [])
     if line is None:
         assert "The cells come from" not in page
     else:
@@ -222,19 +217,19 @@ def test_a_page_tells_of_several_devices_and_versions(devices, versions, line):
 
 def test_pairs_are_counted_where_seeds_differ():
     result = result_of({"plain": PLAIN[:2], "claimed": SPREAD})
-    page = markdown.page(ONE, result, [])
+    page = pages.page(ONE, result, [])
     assert table_row(page, "claimed")[4].endswith("], 2 pairs")
 
 
 def test_other_settings_than_the_preset_s_are_told():
     changed = ONE._replace(presets={"small": Preset({"epochs": 9}, 3)})
-    page = markdown.page(changed, result_of({"plain": PLAIN}), [])
+    page = pages.page(changed, result_of({"plain": PLAIN}), [])
     assert "Not the preset's own settings, which are: epochs 9" in page
 
 
 def test_the_paper_stands_beside():
     paper = Paper("Table 1", ["", "a|b"], [("net", "71.39")], "Other data.")
-    page = markdown.page(
+    page = pages.page(
         ONE._replace(paper=paper), result_of({"plain": PLAIN}), []
     )
     assert "| net | 71.39 |" in page
@@ -250,7 +245,7 @@ def test_settings_stand_in_one_line():
 
 def test_the_terminal_gets_the_table(capsys):
     scores = {"plain": [0.5] * 3, "claimed": [0.6, 0.7, 0.8]}
-    report.print_table(result_of(scores, variant="slow"))
+    report.print_table(STUDY, result_of(scores, variant="slow"))
     printed = capsys.readouterr().out
     (line,) = [x for x in printed.splitlines() if "│ claimed" in x]
     assert "70.0 ± 10.0" in line
@@ -263,9 +258,7 @@ def test_the_terminal_gets_the_table(capsys):
 
 def test_the_terminal_explains_its_words(capsys):
     scores = {"plain": PLAIN, "claimed": BETTER, "control": WORSE}
-    result = result_of(scores, variant="slow")
-    result["cells"] += result_of(scores, variant="fast")["cells"]
-    report.print_table(result)
+    report.print_table(STUDY, two_variants(scores, scores))
     lines = " ".join(capsys.readouterr().out.split())
     assert "claimed reproduced in 2 of 2 settings" in lines
     assert "(reproduced = better than the baseline, p < 0.05" in lines

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import statistics
+from benchmarks.reporting import paired
 
 P_VALUES = st.lists(
     st.one_of(st.floats(0, 1), st.just(math.nan)), min_size=1, max_size=12
@@ -20,15 +20,15 @@ def by_seed(values):
 
 
 def test_summary_of_known_values():
-    assert statistics.summarize([1.0, 2.0, 3.0]) == (3, 2.0, 1.0)
-    count, mean, std = statistics.summarize([4.0])
+    assert paired.summarize([1.0, 2.0, 3.0]) == (3, 2.0, 1.0)
+    count, mean, std = paired.summarize([4.0])
     assert (count, mean) == (1, 4.0)
     assert math.isnan(std)
 
 
 def test_summary_of_a_divergence_is_no_number():
     for value in math.nan, math.inf:
-        count, mean, std = statistics.summarize([1.0, value])
+        count, mean, std = paired.summarize([1.0, value])
         assert count == 2
         assert math.isnan(mean)
         assert math.isnan(std)
@@ -37,22 +37,22 @@ def test_summary_of_a_divergence_is_no_number():
 def test_holm_by_hand():
     # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 and 0.04 x 1, which is less than
     # the one before and so becomes the same.
-    assert statistics.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx(
+    assert paired.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx(
         [0.06, 0.04, 0.06, 0.06]
     )
-    assert statistics.holm([0.005, 0.5, 0.9]) == pytest.approx([0.015, 1, 1])
-    assert statistics.holm([]) == []
+    assert paired.holm([0.005, 0.5, 0.9]) == pytest.approx([0.015, 1, 1])
+    assert paired.holm([]) == []
 
 
 def test_holm_counts_only_tests():
-    first, none, second = statistics.holm([0.03, math.nan, 0.04])
+    first, none, second = paired.holm([0.03, math.nan, 0.04])
     assert (first, second) == pytest.approx((0.06, 0.06))
     assert math.isnan(none)
 
 
 @given(P_VALUES)
 def test_holm_keeps_the_order_and_lowers_nothing(p_values):
-    adjusted = np.array(statistics.holm(p_values))
+    adjusted = np.array(paired.holm(p_values))
     p = np.array(p_values)
     tested = np.isfinite(p)
     np.testing.assert_array_equal(np.isfinite(adjusted), tested)
@@ -66,7 +66,7 @@ def test_holm_keeps_the_order_and_lowers_nothing(p_values):
 def test_compare_is_the_paired_t_test(count):
     rng = np.random.default_rng(count)
     ours, baseline = rng.normal(size=(2, count))
-    effect = statistics.compare(by_seed(ours), by_seed(baseline))
+    effect = paired.compare(by_seed(ours), by_seed(baseline))
     expected = stats.ttest_rel(ours, baseline)
     interval = expected.confidence_interval(0.95)
     assert effect.pairs == count
@@ -84,9 +84,7 @@ def test_compare_by_hand():
     # Differences 1, 2, 3: mean 2, deviation 1, and t = 2 sqrt(3). With two
     # degrees of freedom p = 1 - t / sqrt(2 + t^2), and the 97.5 % point is
     # 4.302653.
-    effect = statistics.compare(
-        {0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 0.0, 2: 0.0}
-    )
+    effect = paired.compare({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 0.0, 2: 0.0})
     t = 2 * 3**0.5
     half = 4.302653 / 3**0.5
     assert effect == pytest.approx(
@@ -96,7 +94,7 @@ def test_compare_by_hand():
 
 def test_compare_takes_only_common_seeds():
     ours = {0: 9.0, 1: 1.0, 2: 2.0}
-    effect = statistics.compare(ours, {2: 0.0, 1: 0.0, 5: 7.0})
+    effect = paired.compare(ours, {2: 0.0, 1: 0.0, 5: 7.0})
     assert effect.pairs == 2
     assert effect.mean == 1.5
 
@@ -115,7 +113,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_compare_where_there_is_nothing_to_test(case):
     ours, baseline, (pairs, mean, p) = DEGENERATE[case]
-    effect = statistics.compare(ours, baseline)
+    effect = paired.compare(ours, baseline)
     assert effect.pairs == pairs
     for actual, expected in (effect.mean, mean), (effect.p, p):
         if expected is None:
@@ -132,6 +130,6 @@ def test_shares_of_answers_have_no_spread_of_rounding():
 
     ours, baseline = shares([347, 341, 350]), shares([346, 340, 349])
     assert len({ours[seed] - baseline[seed] for seed in ours}) > 1
-    effect = statistics.compare(ours, baseline)
+    effect = paired.compare(ours, baseline)
     assert effect.mean == pytest.approx(1 / 360, rel=1e-4)
     assert math.isnan(effect.p)

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from benchmarks import plots
+from benchmarks.reporting import plots
 from benchmarks.study import Metric
-from tests.helpers.made_up import BETTER, NAN, ONE, PLAIN, PNG, STUDY, result_of
+from tests.helpers.made_up import (
+    BETTER,
+    NAN,
+    ONE,
+    PLAIN,
+    PNG,
+    STUDY,
+    joined,
+    result_of,
+)
 
 PLOTTED = {
     "one epoch": {"plain": PLAIN, "claimed": BETTER},
@@ -52,9 +61,9 @@ def test_the_accuracy_before_training_leaves_room_for_the_others(
     points, figures
 ):
     result = result_of({"plain": PLAIN})
-    for cell in result["cells"]:
-        cell["curves"]["score"] = [0.1, *np.linspace(0.96, 0.98, points - 1)]
-    (axes,) = plots.curves(ONE, result).axes
+    curves = {"score": [0.1, *np.linspace(0.96, 0.98, points - 1)]}
+    cells = [cell._replace(curves=curves) for cell in result.cells]
+    (axes,) = plots.curves(ONE, result._replace(cells=cells)).axes
     low, high = axes.get_ylim()
     assert 0.95 < low < 0.98 <= high < 0.99
 
@@ -83,8 +92,8 @@ def test_every_metric_and_variant_has_a_panel(figures):
     metrics = [STUDY.metrics[0], Metric("loss", "loss", False)]
     result = result_of({"plain": PLAIN, "claimed": BETTER}, variant="slow")
     more = result_of({"plain": PLAIN, "claimed": PLAIN}, variant="fast")
-    result["cells"] += more["cells"]
-    figure = plots.effects(STUDY._replace(metrics=metrics), result)
+    changed = STUDY._replace(metrics=metrics)
+    figure = plots.effects(changed, joined(result, more))
     assert len(figure.axes) == 4
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == [
         "score, %\n(right is better)",

@@ -5,14 +5,14 @@ import re
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import data, report, study
+from benchmarks import data, studies
+from benchmarks.reporting import report
 from benchmarks.study import Method
 from tests.helpers.made_up import (
     BETTER,
     NAME,
     PLAIN,
     STUDY,
-    only_study,
     result_of,
 )
 
@@ -36,9 +36,9 @@ def test_list_cuts_no_name(width, monkeypatch, capsys):
     printed = listed(width, monkeypatch, capsys)
     assert "…" not in printed
     firsts = [line.strip("│ ").split(" ")[0] for line in printed.splitlines()]
-    for name in [*study.names(), *data.SETS]:
+    for name in [*studies.names(), *data.SETS]:
         assert firsts.count(name) >= 1
-    for found in map(study.find, study.names()):
+    for found in studies.find_all().values():
         assert set(found.data_sets) <= words_of(printed)
         assert set(found.question.split()) <= set(printed.split())
     tables = printed.count("┏")
@@ -59,10 +59,10 @@ def test_the_words_of_narrow_lines_fit(width, monkeypatch, capsys):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_result_cuts_no_name_and_no_number(width, monkeypatch, capsys):
     methods = STUDY.methods | {LONG: Method("another", "plain")}
-    only_study(monkeypatch)(STUDY._replace(methods=methods))
+    changed = STUDY._replace(methods=methods)
     monkeypatch.setenv("COLUMNS", width)
     scores = {"plain": PLAIN, LONG: BETTER}
-    report.print_table(result_of(scores, variant="slow"))
+    report.print_table(changed, result_of(scores, variant="slow"))
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert "slow" in printed
@@ -84,4 +84,4 @@ def test_help_cuts_no_name_and_no_option(command, width, monkeypatch, capsys):
     # A line that ends in a hyphen ended in the midst of a name.
     assert not [word for word in words if word[:-1] and word[-1] == "-"]
     if command == "run":
-        assert set(study.names()) <= words
+        assert set(studies.names()) <= words

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks import verdicts
+from benchmarks.reporting import verdicts
 from benchmarks.study import Metric
 from tests.helpers.made_up import (
     BETTER,
@@ -15,15 +15,10 @@ from tests.helpers.made_up import (
     STUDY,
     TWO,
     WORSE,
-    only_study,
+    joined,
     result_of,
     result_with_losses,
 )
-
-
-@pytest.fixture(autouse=True)
-def found(monkeypatch):
-    return only_study(monkeypatch)
 
 
 def verdict_of(result, method="claimed", changed=ONE):
@@ -81,7 +76,8 @@ def test_the_direction_flips_where_smaller_is_better():
 
 def test_a_divergence_is_no_accuracy():
     result = result_of({"plain": PLAIN, "claimed": BETTER})
-    result["cells"][-1]["diverged"] = True
+    *others, last = result.cells
+    result = result._replace(cells=[*others, last._replace(diverged=True)])
     (row,) = [r for r in verdicts.rows(ONE, result) if r.method == "claimed"]
     assert row.verdict == "diverged in 1 of 3"
     assert math.isnan(row.summaries[0].mean)
@@ -134,15 +130,14 @@ def test_holm_is_over_all_variants():
     alone, none = p_of_claimed(result)
     assert math.isnan(none)
     more = result_of(scores, variant="fast")
-    result["cells"] += more["cells"]
-    assert p_of_claimed(result) == pytest.approx([2 * alone] * 2)
+    assert p_of_claimed(joined(result, more)) == pytest.approx([2 * alone] * 2)
 
 
 def test_the_sentence_sums_up():
     scores = {"plain": PLAIN, "claimed": BETTER, "control": BETTER}
     result = result_of(scores, variant="slow")
     other = {"plain": PLAIN, "claimed": BETTER, "control": SPREAD}
-    result["cells"] += result_of(other, variant="fast")["cells"]
+    result = joined(result, result_of(other, variant="fast"))
     assert verdicts.sentences(STUDY, result) == [
         "score, %: claimed reproduced in 2 of 2 settings; control better in 1"
         " of 2 settings; else no effect found"

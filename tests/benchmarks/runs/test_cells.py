@@ -7,31 +7,35 @@ import pathlib
 
 import pytest
 
-from benchmarks import cells, writing
+from benchmarks.runs import cells, files
+from benchmarks.study import Cell, Key
 
-KEY = cells.Key("lr 0.01", "agr+adamw", 3)
+KEY = Key("lr 0.01", "agr+adamw", 3)
 CONFIGURATION = {"study": "s", "settings": {"rate": 0.1, "sizes": (1, 2)}}
-MEASURED = {
-    "wall_seconds": 1.5,
-    "diverged": False,
-    "curves": {"loss": [2.0, 0.25]},
-    "final": {"loss": 0.25},
-}
+CELL = Cell(
+    *KEY,
+    diverged=False,
+    wall_seconds=1.5,
+    digest=cells.digest(CONFIGURATION),
+    curves={"loss": [2.0, 0.25]},
+    final={"loss": 0.25},
+)
 
 
 def save(folder, configuration=CONFIGURATION, **changes):
-    return cells.save(folder, KEY, configuration, MEASURED | changes)
+    return cells.save(folder, CELL._replace(**changes), configuration, 4)
 
 
 def test_a_cell_comes_back_as_it_was_saved(tmp_path):
     path = save(tmp_path / "new" / "folder")
     assert path.name == "lr-0.01.agr+adamw.seed-3.json"
-    cell = cells.load(path.parent, KEY, CONFIGURATION)
-    assert cell is not None
-    assert {name: cell[name] for name in MEASURED} == MEASURED
-    assert (cell["variant"], cell["method"], cell["seed"]) == KEY
-    assert cell["versions"]["optaxmods"]
-    assert cell["device"]["cpu_cores"] >= 1
+    saved = cells.load(path.parent, KEY, CONFIGURATION)
+    assert saved is not None
+    assert saved.cell == CELL
+    assert saved.cell.key == KEY
+    assert saved.versions["optaxmods"]
+    assert saved.device.cpu_cores >= 1
+    assert json.loads(path.read_text())["seeds_together"] == 4
 
 
 def test_what_is_not_finite_is_null_and_back(tmp_path):
@@ -43,10 +47,10 @@ def test_what_is_not_finite_is_null_and_back(tmp_path):
     )
     assert written["curves"] == {"loss": [1.0, None, None, None]}
     assert written["final"] == {"loss": None}
-    cell = cells.read(path)
-    assert cell["curves"]["loss"][0] == 1.0
-    assert all(map(math.isnan, cell["curves"]["loss"][1:]))
-    assert math.isnan(cell["final"]["loss"])
+    cell = cells.read(path).cell
+    assert cell.curves["loss"][0] == 1.0
+    assert all(map(math.isnan, cell.curves["loss"][1:]))
+    assert math.isnan(cell.final["loss"])
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
@@ -82,7 +86,7 @@ def test_what_a_killed_process_was_writing_is_put_aside(
     assert capsys.readouterr().out == ""
 
     for _ in range(2):
-        writing.put_half_written_aside(tmp_path)
+        files.put_half_written_aside(tmp_path)
     aside = tmp_path / f"{half.name[1:]}.half"
     assert capsys.readouterr().out == (
         f"{half}: half written; moved to {aside.name}\n"
@@ -176,7 +180,7 @@ def test_another_configuration_is_put_aside(tmp_path, capsys):
 def test_a_copied_file_is_not_another_seed(tmp_path, capsys):
     path = save(tmp_path)
     other = KEY._replace(seed=4)
-    (tmp_path / other.file_name).write_bytes(path.read_bytes())
+    (tmp_path / cells.file_name(other)).write_bytes(path.read_bytes())
     assert cells.load(tmp_path, other, CONFIGURATION) is None
     assert "another cell" in capsys.readouterr().out
     assert cells.load(tmp_path, KEY, CONFIGURATION) is not None

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -12,21 +11,21 @@ import sys
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import (
-    cells,
-    cost,
-    gal_cost,
-    mesh_cost,
-    report,
-    runner,
-    step_cost,
-    study,
-    writing,
-)
+from benchmarks import studies
+from benchmarks.runs import cells, files, runner
 from tests.helpers import paused_write
-from tests.helpers.made_up import METHODS, NAME, STUDY, contents, run_into
+from tests.helpers.full_disk import largest_file
+from tests.helpers.made_up import (
+    METHODS,
+    NAME,
+    STUDY,
+    contents,
+    only_studies,
+    report_all,
+    run_into,
+)
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 SEEDS = 3
 
 
@@ -49,9 +48,9 @@ def writer_of(path):
 @pytest.fixture
 def made_up(monkeypatch):
     """Makes the made-up study the only one but for the demo's command."""
-    found = {NAME: STUDY, "demo": study.find("demo")}
-    monkeypatch.setattr(study, "names", lambda: [NAME])
-    monkeypatch.setattr(study, "find", found.__getitem__)
+    found = {NAME: STUDY, "demo": studies.find("demo")}
+    only_studies(monkeypatch, found)
+    monkeypatch.setattr(studies, "names", lambda: [NAME])
 
 
 def half_written(folder):
@@ -95,7 +94,7 @@ def test_a_killed_report_s_file_is_named(tmp_path, capsys):
     run_into(tmp_path)
     left = tmp_path / NAME / ".small.md.7.tmp"
     left.write_bytes(b"# A ma")
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     assert f"{left}: half written" in capsys.readouterr().out
     assert not left.exists()
     assert left.with_name("small.md.7.tmp.half").read_bytes() == b"# A ma"
@@ -108,7 +107,7 @@ def no_locks(monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(writing.fcntl, "flock", fail)
+    monkeypatch.setattr(files.fcntl, "flock", fail)
 
 
 @pytest.mark.parametrize("system", ["no locks", "no fcntl"])
@@ -116,11 +115,11 @@ def test_without_locks_nothing_is_moved(system, request, monkeypatch, tmp_path):
     if system == "no locks":
         request.getfixturevalue("no_locks")
     else:
-        monkeypatch.setattr(writing, "fcntl", None)
+        monkeypatch.setattr(files, "fcntl", None)
     left = tmp_path / ".a.json.7.tmp"
     left.write_bytes(b"{")
-    writing.put_half_written_aside(tmp_path)
-    writing.write_atomically(tmp_path / "a.json", b"{}\n")
+    files.put_half_written_aside(tmp_path)
+    files.write_atomically(tmp_path / "a.json", b"{}\n")
     assert contents(tmp_path) == {left.name: b"{", "a.json": b"{}\n"}
 
 
@@ -139,7 +138,7 @@ def move_away(monkeypatch, tmp_path, times):
 
 def test_what_is_moved_all_the_same_is_written_again(tmp_path, monkeypatch):
     moved = move_away(monkeypatch, tmp_path, times=2)
-    writing.write_atomically(tmp_path / "a.json", b"{}\n")
+    files.write_atomically(tmp_path / "a.json", b"{}\n")
     assert len(moved) == 2
     assert (tmp_path / "a.json").read_bytes() == b"{}\n"
     assert not half_written(tmp_path)
@@ -147,8 +146,8 @@ def test_what_is_moved_all_the_same_is_written_again(tmp_path, monkeypatch):
 
 def test_what_is_always_moved_is_an_error(tmp_path, monkeypatch):
     move_away(monkeypatch, tmp_path, times=100)
-    with pytest.raises(writing.WriteError, match="another process moves it"):
-        writing.write_atomically(tmp_path / "a.json", b"{}\n")
+    with pytest.raises(files.WriteError, match="another process moves it"):
+        files.write_atomically(tmp_path / "a.json", b"{}\n")
 
 
 def test_two_that_move_one_file_do_not_disturb_each_other(
@@ -164,7 +163,7 @@ def test_two_that_move_one_file_do_not_disturb_each_other(
         return self.rename(target)
 
     monkeypatch.setattr(pathlib.Path, "rename", faster)
-    assert writing.put_aside(path, "damaged") is None
+    assert files.put_aside(path, "damaged") is None
     assert contents(tmp_path) == {"by another": b"{"}
 
 
@@ -174,11 +173,11 @@ def test_two_writers_of_one_file_have_files_of_their_own(tmp_path, monkeypatch):
     def another_first(source, target):
         # With the same process number, as in two containers.
         monkeypatch.setattr(os, "replace", replace)
-        writing.write_atomically(path, b"another\n")
+        files.write_atomically(path, b"another\n")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", another_first)
-    writing.write_atomically(path, b"mine\n")
+    files.write_atomically(path, b"mine\n")
     assert contents(tmp_path) == {"a.json": b"mine\n"}
 
 
@@ -250,15 +249,15 @@ def test_one_seed_that_cannot_be_written_takes_no_other_along(
 ):
     save = cells.save
 
-    def fail(folder, key, *others):
-        if key.seed == 0:
-            raise writing.WriteError(f"{key.file_name}: too large")
-        return save(folder, key, *others)
+    def fail(folder, cell, *others):
+        if cell.seed == 0:
+            raise files.WriteError(f"{cells.file_name(cell.key)}: too large")
+        return save(folder, cell, *others)
 
     with monkeypatch.context() as patched:
         patched.setattr(cells, "save", fail)
         with pytest.raises(
-            writing.WriteError, match=r"slow\.plain\.seed-0\.json: too large"
+            files.WriteError, match=r"slow\.plain\.seed-0\.json: too large"
         ):
             run_into(tmp_path)
     # The first group stops the run; of it two seeds are there.
@@ -266,25 +265,14 @@ def test_one_seed_that_cannot_be_written_takes_no_other_along(
     assert done.found == SEEDS - 1
 
 
-@contextlib.contextmanager
-def largest_file(size):
-    """A limit that the system itself sets, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_limit_of_the_system_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.json"
-    writing.write_atomically(path, b"old\n")
+    files.write_atomically(path, b"old\n")
     with (
         largest_file(1000),
-        pytest.raises(writing.WriteError, match=r"a\.json: cannot be written"),
+        pytest.raises(files.WriteError, match=r"a\.json: cannot be written"),
     ):
-        writing.write_atomically(path, b"x" * 1001)
+        files.write_atomically(path, b"x" * 1001)
     assert contents(tmp_path) == {"a.json": b"old\n"}
 
 
@@ -308,11 +296,11 @@ def test_a_report_on_a_full_disk_keeps_the_last_one(
     tmp_path, monkeypatch, capsys
 ):
     run_into(tmp_path, seeds=1)
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     before = contents_of_all(tmp_path)
     run_into(tmp_path)
     full_from(monkeypatch, "small.md", errno.ENOSPC)
-    monkeypatch.setattr(writing, "check_writable", lambda folder: None)
+    monkeypatch.setattr(files, "check_writable", lambda folder: None)
     with pytest.raises(SystemExit):
         command_line.main(["report", "--out", str(tmp_path)])
     path = tmp_path / NAME / "small.md"
@@ -327,26 +315,3 @@ def contents_of_all(folder):
     return {
         path: path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
-
-
-def test_what_a_cost_measured_is_printed_whatever_the_disk_says(
-    tmp_path, capsys
-):
-    page = "| a step | 5 ms |\n"
-    with largest_file(1000), pytest.raises(SystemExit) as exit_info:
-        cost.write(tmp_path, "step_cost", {"times": "5" * 1000}, page)
-    assert str(tmp_path / "step_cost.json") in str(exit_info.value.code)
-    assert page in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("module", [step_cost, gal_cost, mesh_cost])
-def test_a_cost_is_not_measured_where_it_cannot_be_kept(
-    module, tmp_path, capsys
-):
-    (tmp_path / "file").write_text("precious")
-    with pytest.raises(SystemExit) as exit_info:
-        module.main(["--out", str(tmp_path / "file")])
-    assert exit_info.value.code == 2
-    assert "--out: cannot write to a folder" in capsys.readouterr().err
-    assert (tmp_path / "file").read_text() == "precious"

@@ -1,8 +1,9 @@
 """A run that is killed, by kill -9, resumes to the report of one that is not.
 
-It trains in processes of their own with ``benchmarks.train``.
+It trains in processes of their own with ``benchmarks.training``.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -12,12 +13,13 @@ import sys
 
 import pytest
 
-from benchmarks import cells, report, studies
+from benchmarks import studies
+from benchmarks.reporting import report
 from tests.helpers import killed_run
 from tests.helpers.made_up import contents
 
 NAME = "perceptron"
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 CELLS = 2 * 3  # Methods and seeds.
 
 
@@ -43,7 +45,10 @@ def end(process):
 
 def numbers_of(out):
     """Returns all that was measured, to the last bit, by the cells' files."""
-    found = {path.name: cells.read(path) for path in out.rglob("*.seed-*.json")}
+    found = {
+        path.name: json.loads(path.read_text())
+        for path in out.rglob("*.seed-*.json")
+    }
     assert len(found) == CELLS
     return {
         name: (cell["curves"], cell["final"], cell["seeds_together"])
@@ -64,7 +69,7 @@ def without_times(name, content):
 def report_of(out):
     return {
         str(path.relative_to(out)): without_times(path.name, path.read_bytes())
-        for path in report.write_all(out)
+        for path in report.write_all(studies.find_all(), out)
     }
 
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import cells, runner
-from benchmarks.study import Method, Outcome, Preset
+from benchmarks.runs import cells, runner
+from benchmarks.study import Configuration, Data, Key, Method, Outcome, Preset
 from tests.helpers.made_up import METHODS, NAME, STUDY, contents, run, run_into
 
 ALL = 2 * len(METHODS) * 3  # Variants, methods and seeds of "small".
@@ -33,13 +33,17 @@ def study_with(recorder, **changes):
     return STUDY._replace(run=recorder, **changes)
 
 
+def seeds_together(path):
+    return json.loads(path.read_text())["seeds_together"]
+
+
 def test_a_run_saves_every_cell(tmp_path):
     done = run_into(tmp_path)
     assert (done.finished, done.found) == (ALL, 0)
     assert done.folder.parent == tmp_path / NAME
     names = set(contents(done.folder)) - {"configuration.json"}
     assert names == {
-        cells.Key(variant, method, seed).file_name
+        cells.file_name(Key(variant, method, seed))
         for variant in STUDY.variants
         for method in METHODS
         for seed in range(3)
@@ -48,10 +52,10 @@ def test_a_run_saves_every_cell(tmp_path):
     assert done.folder.name == f"small-{cells.digest(shared)}"
     assert shared["settings"] == {"epochs": 2}
     assert shared["data"]["shapes"] == [[6]]
-    cell = cells.read(done.folder / "fast.plain.seed-2.json")
-    assert cell["final"]["score"] == 0.5 + 0.02 + 0.1 * len("plain")
-    assert cell["configuration"]["variant_settings"] == {"rate": 1.0}
-    assert not cell["diverged"]
+    saved = cells.read(done.folder / "fast.plain.seed-2.json")
+    assert saved.cell.final["score"] == 0.5 + 0.02 + 0.1 * len("plain")
+    assert saved.configuration["variant_settings"] == {"rate": 1.0}
+    assert not saved.cell.diverged
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
@@ -103,7 +107,7 @@ def test_a_group_is_trained_as_a_whole(size, trained, tmp_path):
     folder = run_into(tmp_path, study, methods=["plain"]).folder
     before = contents(folder)
     path = folder / "fast.plain.seed-3.json"
-    score = cells.read(path)["final"]["score"]
+    score = cells.read(path).cell.final["score"]
     path.unlink()
     del before[path.name]
     recorder.jobs.clear()
@@ -114,8 +118,8 @@ def test_a_group_is_trained_as_a_whole(size, trained, tmp_path):
     assert recorder.jobs == [(1.0, "plain", trained)]
     assert (done.finished, done.found) == (1, 4)
     assert before.items() <= contents(folder).items()
-    assert cells.read(path)["final"]["score"] == score
-    assert cells.read(path)["seeds_together"] == len(trained)
+    assert cells.read(path).cell.final["score"] == score
+    assert seeds_together(path) == len(trained)
     assert (totals, steps) == ([3], [("plain fast", 1)] * 3)
 
 
@@ -129,7 +133,7 @@ def test_a_damaged_cell_is_run_again(tmp_path, capsys):
     assert recorder.jobs == [(0.1, "control", [0, 1, 2])]
     assert str(path) in capsys.readouterr().out
     assert path.with_name(f"{path.name}.damaged").exists()
-    assert cells.read(path)["final"]["score"] == pytest.approx(0.58)
+    assert cells.read(path).cell.final["score"] == pytest.approx(0.58)
 
 
 def test_a_half_written_file_is_named_and_put_aside(tmp_path, capsys):
@@ -193,8 +197,9 @@ def test_a_method_of_other_arguments_is_run_again(tmp_path, capsys):
         assert capsys.readouterr().out.count("moved aside") == ALL // 3
     assert run_into(tmp_path, with_norm(2.0)).found == ALL
     # A method that has none is told no less than before there were any.
-    key = cells.Key("slow", "plain", 0)
-    assert "method_arguments" not in runner.cell_configuration(STUDY, {}, key)
+    shared = Configuration(NAME, "small", {}, "none", Data("none", [], ""))
+    found = cells.configuration_of(STUDY, shared, "slow", "plain")
+    assert "method_arguments" not in found
 
 
 @pytest.mark.parametrize(
@@ -212,8 +217,8 @@ def test_seeds_run_together_as_told(size, groups, tmp_path):
     study = study_with(recorder, presets={"small": preset})
     done = run_into(tmp_path, study, methods=["plain"])
     assert recorder.jobs == [(1.0, "plain", group) for group in groups]
-    cell = cells.read(done.folder / "fast.plain.seed-4.json")
-    assert cell["seeds_together"] == len(groups[-1])
+    path = done.folder / "fast.plain.seed-4.json"
+    assert seeds_together(path) == len(groups[-1])
 
 
 def test_progress_adds_up(tmp_path):
@@ -239,7 +244,7 @@ def test_what_is_not_finite_diverged(where, bad, tmp_path):
 
     done = run_into(tmp_path, study_with(diverge), methods=["plain"])
     for path in done.folder.glob("*.seed-*.json"):
-        assert cells.read(path)["diverged"]
+        assert cells.read(path).cell.diverged
 
 
 def test_a_preset_may_choose_and_the_user_more():

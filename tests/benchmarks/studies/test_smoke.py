@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import data, report, runner, study
+from benchmarks import data, studies
+from benchmarks.reporting import report
+from benchmarks.runs import results, runner
 from tests.helpers.data_files import FOLDERS
 from tests.helpers.trainable_files import TRAINABLE
 
@@ -29,8 +31,8 @@ TWINS = ("agr-cifar100-resnet18", "agr-cifar100-vgg11")
 @pytest.mark.parametrize("name", TWINS)
 def test_cifar_100_has_more_classes_and_nothing_else(name):
     # So that one of each pair is enough to be run.
-    twin = study.find(name)._asdict()
-    other = study.find(name.replace("100", "10"))._asdict()
+    twin = studies.find(name)._asdict()
+    other = studies.find(name.replace("100", "10"))._asdict()
     told = ("title", "question", "data_sets", "data", "model")
     for field in told:
         assert str(twin[field]).replace("100", "10") == str(other[field])
@@ -40,41 +42,41 @@ def test_cifar_100_has_more_classes_and_nothing_else(name):
         assert twin[field] == other[field]
 
 
-@pytest.mark.parametrize("name", sorted(set(study.names()) - set(TWINS)))
+@pytest.mark.parametrize("name", sorted(set(studies.names()) - set(TWINS)))
 def test_smoke(name, data_dir, tmp_path):
-    found, totals, steps = study.find(name), [], []
+    found, totals, steps = studies.find(name), [], []
     plan = runner.plan(found, name, "smoke", out=tmp_path, data_dir=data_dir)
     folder = runner.run(
         plan, totals.append, lambda label, count: steps.append(count)
     ).folder
     assert totals == [sum(steps)]  # Of the progress bar.
-    result = report.collect(folder)
+    result = results.collect(found, folder)
     preset = found.presets["smoke"]
     expected = {
         (variant, method, seed)
         for variant in preset.variants or found.variants
-        for method in study.methods_to_run(found, preset)
+        for method in found.to_run(preset)
         for seed in range(preset.seeds)
     }
-    cells = result["cells"]
-    assert {(c["variant"], c["method"], c["seed"]) for c in cells} == expected
+    cells = result.cells
+    assert {cell.key for cell in cells} == expected
     for cell in cells:
-        assert not cell["diverged"]
+        assert not cell.diverged
         for metric in found.metrics:
-            assert math.isfinite(cell["final"][metric.key])
+            assert math.isfinite(cell.final[metric.key])
     # What is drawn: at least a line, and of each seed as long a one.
     for variant, method, curve in itertools.product(
-        {c["variant"] for c in cells},
-        {c["method"] for c in cells},
+        {cell.variant for cell in cells},
+        {cell.method for cell in cells},
         found.curves,
     ):
         drawn = [
-            cell["curves"][curve.key]
+            cell.curves[curve.key]
             for cell in cells
-            if (cell["variant"], cell["method"]) == (variant, method)
+            if (cell.variant, cell.method) == (variant, method)
         ]
         (length,) = {len(values) for values in drawn}
         assert length >= 2
         assert np.isfinite(drawn).all()
-    written = report.write(result, tmp_path / name, "smoke")
+    written = report.write(found, result, tmp_path / name, "smoke")
     assert {path.suffix for path in written} == {".json", ".md", ".png"}

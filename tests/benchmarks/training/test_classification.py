@@ -9,7 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import agr_methods, data, models, train
+from benchmarks import data, models
+from benchmarks.contenders import agr
+from benchmarks.training import classification
 
 SEEDS = (3, 1, 4, 1000, 5)
 
@@ -41,9 +43,9 @@ def small_split():
 
 
 def trained(model, seeds, **settings):
-    return train.train(
+    return classification.train(
         model,
-        agr_methods.maker("agr+adamw", 0.1, strength=1.0),
+        agr.maker("agr+adamw", 0.1, strength=1.0),
         small_split(),
         seeds=seeds,
         **{
@@ -111,8 +113,8 @@ def test_batch_statistics_are_learned_and_used():
 def test_evaluation_in_parts_is_that_of_the_whole(at_once, monkeypatch):
     model, examples = Normalized(), small_split().test
     variables = model.init(jax.random.key(0), examples.images)
-    monkeypatch.setattr(train, "EVALUATED_AT_ONCE", at_once)
-    loss, accuracy = train._evaluate(model, variables, examples)
+    monkeypatch.setattr(classification, "EVALUATED_AT_ONCE", at_once)
+    loss, accuracy = classification._evaluate(model, variables, examples)
     logits = np.asarray(model.apply(variables, examples.images), np.float64)
     labels = np.asarray(examples.labels)
     log_sums = np.log(np.exp(logits).sum(axis=1))

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import data, train
+from benchmarks import data
+from benchmarks.training import classification, loop
 
 
 class ZeroLinear(nn.Module):
@@ -53,7 +54,7 @@ def descent_scaled_by_value(learning_rate):
 
 def test_training_follows_gradient_descent():
     split = small_split()
-    curves = train.train(
+    curves = classification.train(
         ZeroLinear(),
         descent_scaled_by_value,
         split,
@@ -100,7 +101,7 @@ def test_training_is_measured_on_the_first_examples(measured, seen):
     first = jax.tree.map(lambda x: x[:seen], split.train)
 
     def measure(split, **settings):
-        curves = train.train(
+        curves = classification.train(
             Linear(),
             optax.sgd,
             split,
@@ -119,7 +120,7 @@ def test_training_is_measured_on_the_first_examples(measured, seen):
 
 def test_a_seed_fixes_everything():
     def run(seeds):
-        curves = train.train(
+        curves = classification.train(
             Linear(),
             optax.sgd,
             small_split(),
@@ -140,7 +141,7 @@ def test_a_seed_fixes_everything():
 def test_an_epoch_visits_no_example_twice():
     seeds = jnp.arange(2, dtype=jnp.uint32)
     batches = [
-        np.asarray(train.batch_indices(seeds, epoch, 23, 5))
+        np.asarray(loop.batch_indices(seeds, epoch, 23, 5))
         for epoch in range(2)
     ]
     orders = {

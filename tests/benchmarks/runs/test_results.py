@@ -1,30 +1,90 @@
-"""Results that are read from their packed JSON."""
+"""Cells that are collected, and results that are read from packed JSON."""
 
+import collections
 import json
+import math
 import shutil
 
 import pytest
 
-from benchmarks import report
+from benchmarks.runs import cells, results
 from benchmarks.study import Method
 from tests.helpers.made_up import (
     NAME,
+    NAN,
     STUDY,
-    only_study,
+    contents,
+    report_all,
     rewrite,
     run_into,
 )
 
 
-@pytest.fixture(autouse=True)
-def found(monkeypatch):
-    return only_study(monkeypatch)
+def test_collect_reads_every_cell(tmp_path):
+    done = run_into(tmp_path)
+    result = results.collect(STUDY, done.folder)
+    assert (result.study, result.preset) == (NAME, "small")
+    assert len(result.cells) == done.finished
+    keys = [cell.key for cell in result.cells]
+    assert keys == sorted(keys)
+    assert len(result.versions) == len(result.devices) == 1
+    assert cells.run_folder(tmp_path, result.configuration) == done.folder
+    assert result.cells[0].final == {"score": 1.2}
+
+
+def test_collect_rounds_what_was_measured(tmp_path):
+    folder = run_into(tmp_path).folder
+    path = folder / "slow.plain.seed-0.json"
+    numbers = {"score": 0.123456789123}
+    rewrite(path, curves={"score": [NAN, 0.123456789123]}, final=numbers)
+    (cell,) = [
+        cell
+        for cell in results.collect(STUDY, folder).cells
+        if cell.key == ("slow", "plain", 0)
+    ]
+    assert cell.curves["score"][1] == 0.123457
+    assert math.isnan(cell.curves["score"][0])
+    assert cell.final == {"score": 0.123456789}
+
+
+BAD_CELLS = {
+    "half": lambda path: path.write_bytes(path.read_bytes()[:50]),
+    "other": lambda path: rewrite(path, configuration={"study": NAME}),
+    "copy": lambda path: rewrite(path, seed=7),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_CELLS.values(), ids=BAD_CELLS)
+def test_a_bad_cell_is_named_and_left_out(damage, tmp_path, capsys):
+    done = run_into(tmp_path)
+    path = done.folder / "slow.plain.seed-1.json"
+    damage(path)
+    before = contents(done.folder)
+    result = results.collect(STUDY, done.folder)
+    assert len(result.cells) == done.finished - 1
+    printed = capsys.readouterr().out
+    assert str(path) in printed
+    assert printed.count("\n") == 1
+    assert contents(done.folder) == before
+
+
+def test_cells_of_a_method_that_has_changed_are_left_out(tmp_path, capsys):
+    done = run_into(tmp_path)
+    assert len(results.collect(STUDY, done.folder).cells) == 18
+    methods = {**STUDY.methods, "control": Method("another one", "plain")}
+    changed = STUDY._replace(methods=methods)
+    # Two seeds are run again, and the third is of the method as it was.
+    run_into(tmp_path, changed, seeds=2)
+    left = results.collect(changed, done.folder).cells
+    counts = collections.Counter(cell.method for cell in left)
+    assert counts == {"plain": 6, "claimed": 6, "control": 4}
+    assert "of another configuration; left out" in capsys.readouterr().out
 
 
 def packed_and_gone(out):
     """Packs a run and deletes its cells; returns what was packed."""
     folder = run_into(out).folder
-    report.write_all(out)
+    report_all(out)
     shutil.rmtree(folder)
     return json.loads((out / NAME / "small.json").read_text())
 
@@ -37,13 +97,13 @@ def test_packed_results_make_the_same_page(tmp_path):
     folder = run_into(tmp_path / "first").folder
     rewrite(folder / "slow.plain.seed-0.json", final={"score": 1 / 3})
     rewrite(folder / "fast.control.seed-1.json", diverged=True)
-    report.write_all(tmp_path / "first")
+    report_all(tmp_path / "first")
     packed = tmp_path / "first" / NAME / "small.json"
     (tmp_path / "second" / NAME).mkdir(parents=True)
     copy = tmp_path / "second" / NAME / "small.json"
     copy.write_bytes(packed.read_bytes())
 
-    paths = report.write_all(tmp_path / "second")
+    paths = report_all(tmp_path / "second")
     assert copy not in paths
     assert copy.read_bytes() == packed.read_bytes()
     for name in f"{NAME}/small.md", "README.md":
@@ -53,11 +113,11 @@ def test_packed_results_make_the_same_page(tmp_path):
 
 def test_a_packed_result_is_not_overwritten_by_another_run(tmp_path):
     run_into(tmp_path / "old", overrides={"epochs": 5})
-    report.write_all(tmp_path / "old")
+    report_all(tmp_path / "old")
     folder = run_into(tmp_path).folder
     old = (tmp_path / "old" / NAME / "small.json").read_bytes()
     (tmp_path / NAME / "small.json").write_bytes(old)
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     assert (tmp_path / NAME / "small.json").read_bytes() == old
     assert (tmp_path / NAME / f"{folder.name}.json").exists()
 
@@ -71,7 +131,7 @@ def test_a_run_takes_in_what_was_packed(tmp_path):
         versions={"jax": "0.0.1"},
         wall_seconds=1000,
     )
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     new = json.loads((tmp_path / NAME / "small.json").read_text())
     changed = [
         theirs
@@ -84,24 +144,21 @@ def test_a_run_takes_in_what_was_packed(tmp_path):
     assert old["versions"][0] in new["versions"]
     assert new["devices"] == old["devices"]
     before = all_files(tmp_path)
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     assert all_files(tmp_path) == before
 
 
 @pytest.mark.parametrize(
     "changes", [{"description": "another one"}, {"arguments": {"norm": 2.0}}]
 )
-def test_methods_that_have_changed_are_not_mixed(
-    changes, tmp_path, found, capsys
-):
+def test_methods_that_have_changed_are_not_mixed(changes, tmp_path, capsys):
     old = packed_and_gone(tmp_path)
     control = STUDY.methods["control"]._replace(**changes)
     methods = {**STUDY.methods, "control": control}
     changed = STUDY._replace(methods=methods)
-    found(changed)
     folder = run_into(tmp_path, changed, seeds=2).folder
     for _ in range(2):
-        report.write_all(tmp_path)
+        report_all(tmp_path, changed)
         assert json.loads((tmp_path / NAME / "small.json").read_text()) == old
         new = (tmp_path / NAME / f"{folder.name}.json").read_text()
         assert len(json.loads(new)["cells"]) == 2 * 3 * 2
@@ -112,21 +169,18 @@ def test_methods_that_have_changed_are_not_mixed(
         )
     # Where the run has all that has changed, the others can be taken in.
     run_into(tmp_path, changed, methods=["control"])
-    report.write_all(tmp_path)
+    report_all(tmp_path, changed)
     new = json.loads((tmp_path / NAME / "small.json").read_text())
     assert len(new["cells"]) == len(old["cells"])
 
 
-def test_packed_cells_are_not_shown_under_another_description(
-    tmp_path, found, capsys
-):
+def test_packed_cells_are_not_shown_under_another_description(tmp_path, capsys):
     packed_and_gone(tmp_path)
     path = tmp_path / NAME / "small.json"
     before = path.read_bytes()
     methods = {**STUDY.methods, "control": Method("another one", "plain")}
     variants = {**STUDY.variants, "fast": {"rate": 3.0}}
-    found(STUDY._replace(methods=methods, variants=variants))
-    report.write_all(tmp_path)
+    report_all(tmp_path, STUDY._replace(methods=methods, variants=variants))
     assert capsys.readouterr().out == (
         f"{path}: 12 cells of another configuration; left out\n"
     )
@@ -136,8 +190,8 @@ def test_packed_cells_are_not_shown_under_another_description(
     assert page.count("| control | 0 |") == 2
     # Nothing is left of it.
     path.with_suffix(".md").unlink()
-    found(STUDY._replace(variants={"slow": {"rate": 7.0}, "fast": {}}))
-    assert report.write_all(tmp_path) == []
+    others = STUDY._replace(variants={"slow": {"rate": 7.0}, "fast": {}})
+    assert report_all(tmp_path, others) == []
     assert "18 cells" in capsys.readouterr().out
     assert not path.with_suffix(".md").exists()
 
@@ -146,7 +200,7 @@ def test_a_run_does_not_overwrite_what_cannot_be_read(tmp_path):
     folder = run_into(tmp_path).folder
     path = tmp_path / NAME / "small.json"
     path.write_bytes(b"<<<<<<< HEAD")
-    report.write_all(tmp_path)
+    report_all(tmp_path)
     assert path.read_bytes() == b"<<<<<<< HEAD"
     assert (tmp_path / NAME / f"{folder.name}.json").exists()
 
@@ -158,6 +212,6 @@ def test_a_damaged_packed_result_is_named(content, tmp_path, capsys):
     path = tmp_path / NAME / "small.json"
     path.parent.mkdir()
     path.write_bytes(content)
-    assert report.write_all(tmp_path) == []
+    assert report_all(tmp_path) == []
     assert str(path) in capsys.readouterr().out
     assert path.read_bytes() == content
