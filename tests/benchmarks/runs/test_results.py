@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import pathlib
 import shutil
 
 import pytest
@@ -215,3 +216,39 @@ def test_a_damaged_packed_result_is_named(content, tmp_path, capsys):
     assert report_all(tmp_path) == []
     assert str(path) in capsys.readouterr().out
     assert path.read_bytes() == content
+
+
+COMMITTED = sorted(
+    (pathlib.Path(__file__).parents[3] / "benchmarks" / "results").glob(
+        "*/*.json"
+    )
+)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_a_committed_result_is_packed_to_the_same_bytes(path):
+    assert results.pack(results.unpack(path)) == path.read_bytes()
+
+
+DAMAGES = {
+    "empty": lambda shared: None,
+    "a list": lambda shared: [shared],
+    "no model": lambda shared: {
+        key: value for key, value in shared.items() if key != "model"
+    },
+    "a field too many": lambda shared: {**shared, "more": 1},
+    "settings": lambda shared: {**shared, "settings": [1]},
+    "data": lambda shared: {**shared, "data": "six numbers"},
+    "preset": lambda shared: {**shared, "preset": 3},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_configuration_is_named(damage, tmp_path, capsys):
+    path = run_into(tmp_path).folder / cells.CONFIGURATION
+    shared = damage(json.loads(path.read_text()))
+    path.write_text("" if shared is None else json.dumps(shared))
+    assert report_all(tmp_path) == []
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{path}: no configuration (")
+    assert printed.count("\n") == 1

@@ -80,6 +80,11 @@ def test_other_seeds_are_those_that_nobody_saw(made):
         assert small.seeds <= 100
 
 
+def test_what_studies_share_is_no_study():
+    assert "agr-digits" in studies.names()
+    assert not [name for name in studies.names() if "images" in name]
+
+
 def test_presets_of_a_study_name_what_it_has():
     for found in studies.find_all().values():
         assert set(found.presets) == set(PRESETS)

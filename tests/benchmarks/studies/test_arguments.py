@@ -201,9 +201,9 @@ def test_every_argument_is_built_in_and_is_in_the_digest(name, build):
 
         def digest_of(arguments, key=key, method=method):
             methods = {key: method._replace(arguments=arguments)}
-            changed = found._replace(methods=methods)
+            other = found._replace(methods=methods)
             return cells.digest(
-                cells.configuration_of(changed, SHARED, variant, key)
+                cells.configuration_of(other, SHARED, variant, key)
             )
 
         own = build(name, key, method.arguments, settings)
