@@ -45,11 +45,8 @@ def run(model: nn.Module, job: Job) -> Sequence[Outcome]:
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
     )
-    size = settings["batch_size"]
-    looks = min(settings["looks"], len(job.data.labels) // size)
-    looked_at = jax.tree.map(
-        lambda x: x[: looks * size].reshape(looks, size, *x.shape[1:]),
-        job.data,
+    looked_at = loop.first_batches(
+        job.data, settings["batch_size"], settings["looks"]
     )
     for epoch, run in enumerate(runs):
         points.append(jax.device_get(_look(model, run, looked_at)))

@@ -76,11 +76,8 @@ def run(job: Job) -> Sequence[Outcome]:
         batch_size=settings["batch_size"],
         vmapped=True,
     )
-    size = settings["batch_size"]
-    looks = min(settings["looks"], steps)
-    looked_at = jax.tree.map(
-        lambda x: x[: looks * size].reshape(looks, size, *x.shape[1:]),
-        job.data,
+    looked_at = loop.first_batches(
+        job.data, settings["batch_size"], settings["looks"]
     )
     points, start = [], None
     for epoch, run in enumerate(runs):

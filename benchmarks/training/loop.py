@@ -142,6 +142,15 @@ def batch_indices(
     return jax.vmap(batches_one)(seeds)
 
 
+def first_batches(examples: Examples, size: int, count: int) -> Examples:
+    """Returns the first examples, no more than ``count`` batches of them."""
+    count = min(count, len(examples.labels) // size)
+    return jax.tree.map(
+        lambda x: x[: count * size].reshape(count, size, *x.shape[1:]),
+        examples,
+    )
+
+
 @jax.jit
 def _step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
     return jax.vmap(lambda s: jax.random.fold_in(_keys(s)[2], epoch))(seeds)
