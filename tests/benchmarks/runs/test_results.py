@@ -82,6 +82,20 @@ def test_cells_of_a_method_that_has_changed_are_left_out(tmp_path, capsys):
     assert "of another configuration; left out" in capsys.readouterr().out
 
 
+def test_a_cell_of_other_settings_is_left_out_though_its_method_is_gone(
+    tmp_path, capsys
+):
+    folder = run_into(tmp_path).folder
+    path = folder / "slow.control.seed-1.json"
+    configuration = json.loads(path.read_text())["configuration"]
+    rewrite(path, configuration={**configuration, "settings": {"epochs": 9}})
+    methods = {name: STUDY.methods[name] for name in ("plain", "claimed")}
+    gone = STUDY._replace(methods=methods)
+    assert len(results.collect(gone, folder).cells) == 17
+    expected = f"{path}: of another configuration; left out\n"
+    assert capsys.readouterr().out == expected
+
+
 def packed_and_gone(out):
     """Packs a run and deletes its cells; returns what was packed."""
     folder = run_into(out).folder
