@@ -121,9 +121,9 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 bench: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.step_cost --out $(OUT)
-	$(VENV)/bin/python -m benchmarks.gal_cost --out $(OUT)
-	$(VENV)/bin/python -m benchmarks.mesh_cost --out $(OUT)
+	$(VENV)/bin/python -m benchmarks.costs step --out $(OUT)
+	$(VENV)/bin/python -m benchmarks.costs gal --out $(OUT)
+	$(VENV)/bin/python -m benchmarks.costs mesh --out $(OUT)
 	$(VENV)/bin/python -m benchmarks run all --preset small --out $(OUT) $(ARGS)
 	$(VENV)/bin/python -m benchmarks report --out $(OUT)
 

@@ -17,8 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks import data, names, report, runner, study, terminal, writing
-from benchmarks.terminal import Column
+from benchmarks import data, studies
+from benchmarks.reporting import report, terminal
+from benchmarks.reporting.terminal import Column
+from benchmarks.runs import files, names, results, runner
+from benchmarks.study import PRESETS, Study
 
 PROGRAM = "python -m benchmarks"
 ALL = "all"
@@ -95,7 +98,7 @@ def _add_run(commands: _Commands) -> None:
             " each is saved the moment it ends, so that a run which was killed"
             " goes on where it was."
         ),
-        epilog=f"The studies: {', '.join(study.names())}.",
+        epilog=f"The studies: {', '.join(studies.names())}.",
         formatter_class=_Formatter,
     )
     run.add_argument(
@@ -108,7 +111,7 @@ def _add_run(commands: _Commands) -> None:
     )
     run.add_argument(
         "--preset",
-        choices=study.PRESETS,
+        choices=PRESETS,
         default="small",
         help="smoke: seconds; small: minutes on two CPU cores; paper: the"
         " paper's epochs, for an accelerator (default: %(default)s)",
@@ -140,7 +143,7 @@ def _add_report(commands: _Commands) -> None:
 def _add_demo(commands: _Commands) -> None:
     methods = "\n".join(
         f"  {name:<10} {method.description}"
-        for name, method in study.find("demo").methods.items()
+        for name, method in studies.find("demo").methods.items()
     )
     demo = commands.add_parser(
         "demo",
@@ -216,7 +219,7 @@ def _existing_folder(text: str) -> pathlib.Path:
 
 
 def _list(options: argparse.Namespace) -> int:
-    found = {name: study.find(name) for name in study.names()}
+    found = studies.find_all()
     terminal.print_table(
         [
             Column("study", no_wrap=True),
@@ -260,13 +263,12 @@ def _state(data_set: str, data_dir: pathlib.Path | None) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     if options.study != ALL:
-        _run_one(options, options.study, study.find(options.study))
+        _run_one(options, options.study, studies.find(options.study))
         return 0
     for choice in ("methods", "variants"):
         if getattr(options, choice):
             raise ValueError(f"--{choice} goes with one study, not with 'all'")
-    for name in study.names():
-        found = study.find(name)
+    for name, found in studies.find_all().items():
         why = _why_not_in_all(found, options)
         if why:
             print(f"{name}: not run, {why}")
@@ -278,7 +280,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _why_not_in_all(found: study.Study, options: argparse.Namespace) -> str:
+def _why_not_in_all(found: Study, options: argparse.Namespace) -> str:
     """Returns why ``run all`` leaves a study out; nothing where it does not.
 
     What was downloaded for one study makes no difference to the others.
@@ -300,7 +302,7 @@ def _why_not_in_all(found: study.Study, options: argparse.Namespace) -> str:
 
 
 def _run_one(
-    options: argparse.Namespace, name: str, found: study.Study
+    options: argparse.Namespace, name: str, found: Study
 ) -> runner.Done:
     plan = runner.plan(
         found,
@@ -315,7 +317,7 @@ def _run_one(
         data_dir=options.data_dir,
         overrides=getattr(options, "overrides", None),
     )
-    writing.check_writable(options.out)
+    files.check_writable(options.out)
     with _progress_bar() as progress:
         bar = progress.add_task(name, total=None)
         done = runner.run(
@@ -352,8 +354,8 @@ def _progress_bar() -> Progress:
 
 def _report(options: argparse.Namespace) -> int:
     if options.out.exists():
-        writing.check_writable(options.out)
-    paths = report.write_all(options.out)
+        files.check_writable(options.out)
+    paths = report.write_all(studies.find_all(), options.out)
     if not paths:
         raise ValueError(
             f"nothing has been run into {options.out}; see '{PROGRAM} run'"
@@ -367,12 +369,13 @@ def _demo(options: argparse.Namespace) -> int:
     options.preset, options.data_dir = "small", None
     if options.epochs:
         options.overrides = {"epochs": options.epochs}
-    done = _run_one(options, "demo", study.find("demo"))
+    study = studies.find("demo")
+    done = _run_one(options, "demo", study)
     if not done.finished:
         print(f"To train again, delete {done.folder}.")
-    result = report.collect(done.folder)
-    report.print_table(result)
-    paths = report.write(result, done.folder.parent, name="demo")
+    result = results.collect(study, done.folder)
+    report.print_table(study, result)
+    paths = report.write(study, result, done.folder.parent, name="demo")
     print(f"Wrote {', '.join(map(str, paths))}.")
     return 0
 

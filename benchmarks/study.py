@@ -1,18 +1,16 @@
-"""What a study is: one file of ``benchmarks/studies`` that ends in STUDY.
+"""What a study is, and what comes of it: types alone.
 
 A study states its question, data, model, methods, metrics, the paper's numbers
-and three presets, and says how to run one method for some seeds. The command
-line finds it by its file; nothing else has to know of it.
+and three presets, and says how to run one method for some seeds. A finished
+seed of a method in a variant is a ``Cell``, and the cells of one configuration
+are a ``Result``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import importlib
 import pathlib
-import pkgutil
 from typing import Any, NamedTuple
 
-from benchmarks import studies
-
+PRESETS = ("smoke", "small", "paper")
 Settings = Mapping[str, Any]  # JSON values.
 
 
@@ -76,6 +74,69 @@ class Outcome(NamedTuple):
     final: Mapping[str, float]
 
 
+class Key(NamedTuple):
+    """Which cell of a run."""
+
+    variant: str
+    method: str
+    seed: int
+
+
+class Cell(NamedTuple):
+    """A finished seed of a method in a variant."""
+
+    variant: str
+    method: str
+    seed: int
+    diverged: bool  # Whether a number of it is not finite.
+    wall_seconds: float
+    digest: str | None  # Of its configuration; None where none was kept.
+    curves: Mapping[str, Sequence[float]]
+    final: Mapping[str, float]
+
+    @property
+    def key(self) -> Key:
+        return Key(self.variant, self.method, self.seed)
+
+
+class Data(NamedTuple):
+    """What tells the data of a run from others."""
+
+    description: str
+    shapes: Sequence[Sequence[int]]
+    crc32: str
+
+
+class Configuration(NamedTuple):
+    """What all cells of a run share."""
+
+    study: str
+    preset: str
+    settings: Settings  # The preset's, with what the user chose on top.
+    model: str
+    data: Data
+
+
+class Device(NamedTuple):
+    """What ran a cell."""
+
+    platform: str  # JAX's word.
+    kind: str
+    cpu_cores: int | str  # A word where it is not known.
+
+
+class Result(NamedTuple):
+    """The cells of a run, as its page shows them."""
+
+    study: str
+    preset: str
+    configuration: Configuration
+    versions: Sequence[Mapping[str, str]]  # Those that differ; by package.
+    devices: Sequence[Device]  # Those that differ.
+    wall_seconds: float  # Of all cells.
+    cells: Sequence[Cell]
+
+
 class Curve(NamedTuple):
     """One panel of the plot of curves."""
 
@@ -103,8 +164,8 @@ class Study(NamedTuple):
     # Those of the variants' settings that a user would tune.
     tuned: Sequence[str] = ("learning_rate",)
     paper: Paper | None = None
-    # Returns more pictures: file name's ending -> PNG, from (result).
-    pictures: Callable[[Mapping[str, Any]], Mapping[str, bytes]] | None = None
+    # Returns more pictures: file name's ending -> PNG.
+    pictures: "Callable[[Study, Result], Mapping[str, bytes]] | None" = None
     x_label: str = "epoch"
     steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
 
@@ -113,27 +174,7 @@ class Study(NamedTuple):
         """The metrics that methods are compared in; the first is one."""
         return [metric for metric in self.metrics if metric.tested]
 
-
-PRESETS = ("smoke", "small", "paper")
-
-
-def methods_to_run(study: Study, preset: Preset) -> list[str]:
-    """Returns the methods of a preset, but for those that cannot be run."""
-    planned = preset.methods or study.methods
-    return [name for name in planned if not study.methods[name].not_run]
-
-
-def names() -> list[str]:
-    """Returns the studies' names, which are their files', sorted."""
-    modules = pkgutil.iter_modules(studies.__path__)
-    return sorted(module.name.replace("_", "-") for module in modules)
-
-
-def find(name: str) -> Study:
-    """Returns the study of a name."""
-    if name not in names():
-        raise ValueError(
-            f"there is no study {name!r}; the studies are {', '.join(names())}"
-        )
-    module = f"{studies.__name__}.{name.replace('-', '_')}"
-    return importlib.import_module(module).STUDY
+    def to_run(self, preset: Preset | None = None) -> list[str]:
+        """Returns a preset's methods, or all, but those that cannot be run."""
+        planned = (preset and preset.methods) or self.methods
+        return [name for name in planned if not self.methods[name].not_run]

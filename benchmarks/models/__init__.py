@@ -4,6 +4,10 @@ Each is called as ``model(inputs, train=False)`` and returns logits, but for the
 regressor, which returns numbers.
 """
 
+from typing import Any
+
+import flax.linen as nn
+
 from benchmarks.models.deep import VGG11, ResNet18, SmallResNet
 from benchmarks.models.language import SmallTransformer
 from benchmarks.models.small import (
@@ -14,6 +18,18 @@ from benchmarks.models.small import (
     SmallCNN,
     TorchLeNet5,
 )
+
+
+def described(model: nn.Module) -> str:
+    """Returns a model's name and fields, such as ``MLP(sizes=(64,))``."""
+    fields: dict[str, Any] = {
+        name: getattr(model, name)
+        for name in model.__dataclass_fields__
+        if name not in ("parent", "name")
+    }
+    inner = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    return f"{type(model).__name__}({inner})"
+
 
 __all__ = [
     "MLP",
@@ -26,4 +42,5 @@ __all__ = [
     "SmallResNet",
     "SmallTransformer",
     "TorchLeNet5",
+    "described",
 ]

@@ -1,11 +1,9 @@
 """How large AGR's coefficients are in a small convolutional network."""
 
-import functools
-
-from benchmarks import alpha, data
-from benchmarks.classification import described
+from benchmarks import data
 from benchmarks.models import SmallCNN
-from benchmarks.study import Preset, Study
+from benchmarks.studies._agr_alpha import alpha_study
+from benchmarks.study import Preset
 
 COMMON = {
     "batch_size": 32,
@@ -13,20 +11,14 @@ COMMON = {
     "weight_decay": 1e-4,
     "looks": 8,
 }
-MODEL = SmallCNN()
 
-STUDY = Study(
+STUDY = alpha_study(
     title="The coefficients of AGR in a small convolutional network",
     question="How strongly does AGR damp real gradients, layer by layer?",
     data_sets=["digits"],
     data="scikit-learn's digits, 1,437 to train on",
-    model=described(MODEL),
-    metrics=alpha.METRICS,
-    curves=alpha.CURVES,
-    methods=alpha.METHODS,
     load=lambda settings, data_dir: data.digits(data_dir).train,
-    run=functools.partial(alpha.run, MODEL),
-    pictures=alpha.pictures,
+    model=SmallCNN(),
     presets={
         "smoke": Preset({**COMMON, "epochs": 1}, seeds=2),
         "small": Preset({**COMMON, "epochs": 20}, seeds=5),

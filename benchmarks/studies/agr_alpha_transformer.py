@@ -1,15 +1,14 @@
 """How large AGR's coefficients are in a small Transformer."""
 
-import functools
 import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import alpha, data
-from benchmarks.classification import described
+from benchmarks import data
 from benchmarks.models import SmallTransformer
-from benchmarks.study import Preset, Settings, Study
+from benchmarks.studies._agr_alpha import alpha_study
+from benchmarks.study import Preset, Settings
 
 VOCABULARY = 2000
 LENGTH = 64
@@ -19,7 +18,6 @@ COMMON = {
     "weight_decay": 1e-2,
     "looks": 8,
 }
-MODEL = SmallTransformer(vocabulary=VOCABULARY, length=LENGTH)
 
 
 def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
@@ -37,7 +35,7 @@ def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
     )
 
 
-STUDY = Study(
+STUDY = alpha_study(
     title="The coefficients of AGR in a small Transformer",
     question=(
         "How strongly does AGR damp real gradients, layer by layer? (The"
@@ -47,13 +45,8 @@ STUDY = Study(
     data_sets=["wikitext2"],
     data=f"WikiText-2's first training windows of {LENGTH} words, the"
     f" {VOCABULARY:,} most frequent ones kept apart",
-    model=described(MODEL),
-    metrics=alpha.METRICS,
-    curves=alpha.CURVES,
-    methods=alpha.METHODS,
     load=load,
-    run=functools.partial(alpha.run, MODEL),
-    pictures=alpha.pictures,
+    model=SmallTransformer(vocabulary=VOCABULARY, length=LENGTH),
     presets={
         "smoke": Preset(
             {**COMMON, "epochs": 1, "windows": 16, "looks": 1},

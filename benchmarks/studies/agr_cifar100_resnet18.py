@@ -1,7 +1,7 @@
 """AGR on CIFAR-100 with ResNet-18, for an accelerator."""
 
-from benchmarks.agr_images import cifar_study, table_5
 from benchmarks.models import ResNet18
+from benchmarks.studies._agr_images import cifar_study, table_5
 
 STUDY = cifar_study(
     "ResNet-18",

@@ -1,7 +1,7 @@
 """AGR on CIFAR-100 with VGG11, for an accelerator."""
 
-from benchmarks.agr_images import cifar_study, table_5
 from benchmarks.models import VGG11
+from benchmarks.studies._agr_images import cifar_study, table_5
 
 STUDY = cifar_study(
     "VGG11",

@@ -1,8 +1,8 @@
 """AGR on CIFAR-10 with a small residual network."""
 
 from benchmarks import data
-from benchmarks.classification import image_study
 from benchmarks.models import SmallResNet
+from benchmarks.studies._images import image_study
 from benchmarks.study import Preset
 
 COMMON = {"batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-2}

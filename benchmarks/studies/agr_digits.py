@@ -1,8 +1,8 @@
 """AGR on the smallest real images, at three learning rates."""
 
 from benchmarks import data
-from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import SmallCNN
+from benchmarks.studies._images import SMOKE, image_study
 from benchmarks.study import Preset
 
 COMMON = {"batch_size": 32, "vmapped": True, "weight_decay": 1e-4}

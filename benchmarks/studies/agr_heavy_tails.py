@@ -2,12 +2,13 @@
 
 import functools
 
-from benchmarks import agr_methods, data
-from benchmarks.classification import OTHER_SEEDS, SMOKE, image_study
+from benchmarks import data
+from benchmarks.contenders import agr
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.models import SmallCNN
-from benchmarks.noise import student_t_noise
+from benchmarks.studies._images import OTHER_SEEDS, SMOKE, image_study
 from benchmarks.study import Job, Preset
-from benchmarks.train import MakeOptimizer
+from benchmarks.training.noise import student_t_noise
 
 COMMON = {
     "batch_size": 32,
@@ -21,7 +22,7 @@ DEGREES = (1.0, 1.5, 3.0)
 
 def make(job: Job) -> MakeOptimizer:
     settings = job.settings
-    return agr_methods.maker(
+    return agr.maker(
         job.method,
         settings["weight_decay"],
         first=noise(settings["noise_scale"], settings["degrees"]),

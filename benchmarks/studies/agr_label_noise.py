@@ -3,10 +3,10 @@
 import pathlib
 
 from benchmarks import data
-from benchmarks.classification import SMOKE, image_study
 from benchmarks.models import SmallCNN
-from benchmarks.noise import mislabel
+from benchmarks.studies._images import SMOKE, image_study
 from benchmarks.study import Preset, Settings
+from benchmarks.training.noise import mislabel
 
 COMMON = {
     "batch_size": 32,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import agr_methods, data, regression
+from benchmarks import data
+from benchmarks.contenders import agr
 from benchmarks.data import Rows, Split
 from benchmarks.models import Regressor
 from benchmarks.study import (
@@ -18,6 +19,7 @@ from benchmarks.study import (
     Settings,
     Study,
 )
+from benchmarks.training import regression
 
 HALF = {"max_alpha": 0.5}
 BETTER_RATE = {"rate_factor": 3}
@@ -36,7 +38,7 @@ def with_half(*names: str) -> dict[str, Method]:
     """Returns methods of AGR, and each with ``max_alpha=0.5`` after it."""
     methods = {}
     for name in names:
-        method = agr_methods.METHODS[name]
+        method = agr.METHODS[name]
         *prefix, last = name.split("+")
         half = f"{prefix[0]}-half+{last}" if prefix else f"{last}-half"
         methods[name] = method
@@ -58,10 +60,10 @@ def better_rate(plain: str) -> Method:
 
 
 METHODS = {
-    "adamw": agr_methods.METHODS["adamw"],
+    "adamw": agr.METHODS["adamw"],
     "adamw-faster": better_rate("adamw"),
     **with_half("agr+adamw", "adamw_agr"),
-    "adan": agr_methods.METHODS["adan"],
+    "adan": agr.METHODS["adan"],
     "adan-faster": better_rate("adan"),
     **with_half("agr+adan", "adan_agr", "adan_agr-printed"),
 }
@@ -118,7 +120,7 @@ def run(job: Job) -> Sequence[Outcome]:
     settings = job.settings
     return regression.train_and_measure(
         Regressor(sizes=tuple(settings["hidden_sizes"])),
-        agr_methods.maker(
+        agr.maker(
             job.method.replace("-half", "").replace("-faster", ""),
             settings["weight_decay"],
             **job.arguments,

@@ -4,11 +4,12 @@ import functools
 
 import optax
 
-from benchmarks import agr_methods, data
-from benchmarks.classification import image_study
+from benchmarks import data
+from benchmarks.contenders import agr
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.models import SmallCNN
+from benchmarks.studies._images import image_study
 from benchmarks.study import Job, Method, Paper, Preset
-from benchmarks.train import MakeOptimizer
 
 COMMON = {
     "batch_size": 32,
@@ -28,7 +29,7 @@ METHODS = {
     method: contender
     for optimizer in PLAIN
     for method, contender in [
-        (optimizer, agr_methods.METHODS[optimizer]),
+        (optimizer, agr.METHODS[optimizer]),
         *[
             (
                 name_of(share, optimizer),
@@ -39,7 +40,7 @@ METHODS = {
                     optimizer if share == 100 else name_of(100, optimizer),
                     # The paper's tables agree on no share but on all of it.
                     claimed=share == 100,
-                    arguments={**agr_methods.AGR, "share": share},
+                    arguments={**agr.AGR, "share": share},
                 ),
             )
             for share in SHARES
@@ -57,11 +58,11 @@ def suspended_after(steps: int, strength: float) -> optax.Schedule:
 def make(job: Job) -> MakeOptimizer:
     decay = job.settings["weight_decay"]
     if job.method in PLAIN:
-        return agr_methods.maker(job.method, decay)
+        return agr.maker(job.method, decay)
     steps = len(job.data.train.labels) // job.settings["batch_size"]
     steps = steps * job.settings["epochs"] * job.arguments["share"] // 100
     _, optimizer = job.method.split("+")
-    return agr_methods.maker(
+    return agr.maker(
         f"agr+{optimizer}",
         decay,
         strength=suspended_after(steps, job.arguments["strength"]),

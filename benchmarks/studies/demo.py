@@ -4,10 +4,11 @@ from typing import Any
 
 import optax
 
-from benchmarks import agr_methods, data, gal_methods, lga_methods, train
-from benchmarks.cache import by_content
-from benchmarks.classification import image_study, usual_optimizer
+from benchmarks import data
+from benchmarks.contenders import agr, gal, lga
+from benchmarks.contenders.makers import MakeOptimizer, by_content
 from benchmarks.models import SmallCNN
+from benchmarks.studies._images import image_study
 from benchmarks.study import Job, Method, Preset
 import optaxmods
 
@@ -29,7 +30,7 @@ AGR = (
     *("adamw", "agr+adamw", "adamw_agr"),
     *("adan", "adan_agr", "adan_agr-printed"),
 )
-METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
+METHODS = {name: agr.METHODS[name] for name in AGR} | {
     "lga+adamw": Method(
         f"chain(lga({CHAINED_GAMMA:g}), adamw): LGA in both moments",
         "adamw",
@@ -39,7 +40,7 @@ METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
         "chain(gal(adjuster, 10), adamw): GAL on the logits, its network on"
         " Adam",
         "adamw",
-        arguments={**gal_methods.FORMS["gal"].arguments, **GAL},
+        arguments={**gal.FORMS["gal"].arguments, **GAL},
     ),
     "sgd": Method("SGD, for which this learning rate is a small one"),
     "lga+sgd": Method(
@@ -47,32 +48,30 @@ METHODS = {name: agr_methods.METHODS[name] for name in AGR} | {
         " run of about a 20th of its steps",
         "sgd",
         claimed=True,
-        arguments={**lga_methods.METHODS["lga+sgd"].arguments, "gamma": GAMMA},
+        arguments={**lga.METHODS["lga+sgd"].arguments, "gamma": GAMMA},
     ),
 }
 
 
-def make(job: Job) -> train.MakeOptimizer:
+def make(job: Job) -> MakeOptimizer:
     settings, arguments = job.settings, job.arguments
     if job.method in AGR:
-        return usual_optimizer(job)
+        return agr.usual_optimizer(job)
     if job.method == "sgd":
         return optax.sgd
     decay = settings["weight_decay"]
     if job.method == "gal+adamw":
-        return gal_methods.maker(
-            job.method, 10, weight_decay=decay, **arguments
-        )
+        return gal.maker(job.method, 10, weight_decay=decay, **arguments)
     steps = len(job.data.train.labels) // settings["batch_size"]
     if job.method == "lga+sgd":
-        return lga_methods.maker(job.method, steps_per_epoch=steps, **arguments)
+        return lga.maker(job.method, steps_per_epoch=steps, **arguments)
     return _chained(decay, steps, **arguments)
 
 
 @by_content
 def _chained(
     weight_decay: float, steps_per_epoch: int, gamma: float
-) -> train.MakeOptimizer:
+) -> MakeOptimizer:
     def make(rate: Any) -> optax.GradientTransformation:
         return optax.chain(
             optaxmods.lga(

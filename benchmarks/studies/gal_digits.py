@@ -2,17 +2,14 @@
 
 import pathlib
 
-from benchmarks import data, gal_methods
-from benchmarks.classification import (
-    CURVES,
-    METRICS,
-    OTHER_SEEDS,
-    image_study,
-)
+from benchmarks import data
+from benchmarks.contenders import gal
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.models import MLP
-from benchmarks.noise import mislabel
+from benchmarks.studies._images import OTHER_SEEDS, image_study
 from benchmarks.study import Job, Paper, Preset, Settings
-from benchmarks.train import MakeOptimizer
+from benchmarks.training.classification import METRICS
+from benchmarks.training.noise import mislabel
 
 COMMON = {
     "batch_size": 32,
@@ -36,7 +33,7 @@ def load(
 
 
 def make(job: Job) -> MakeOptimizer:
-    return gal_methods.maker(
+    return gal.maker(
         job.method,
         10,
         job.settings["magnitude"],
@@ -59,8 +56,8 @@ STUDY = image_study(
     methods={
         name: method._replace(claimed=False)
         for plain in ("adam", "sgd")
-        for name, method in gal_methods.methods(
-            *gal_methods.FORMS, plain=plain, hidden_sizes=HIDDEN_SIZES
+        for name, method in gal.methods(
+            *gal.FORMS, plain=plain, hidden_sizes=HIDDEN_SIZES
         ).items()
     },
     make=make,
@@ -74,7 +71,6 @@ STUDY = image_study(
         BY_KEY["test_accuracy"],
         BY_KEY["train_loss"],
     ],
-    curves=CURVES,
     paper=Paper(
         source=(
             "Table VI, error of EfficientNet with SGD on CIFAR-100; that of the"

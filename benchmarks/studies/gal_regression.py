@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 import pathlib
 from typing import NamedTuple
 
-from benchmarks import data, gal_methods, regression
+from benchmarks import data
+from benchmarks.contenders import gal
 from benchmarks.models import Regressor
 from benchmarks.study import (
     Job,
@@ -15,6 +16,7 @@ from benchmarks.study import (
     Settings,
     Study,
 )
+from benchmarks.training import regression
 
 
 class Table(NamedTuple):
@@ -60,12 +62,12 @@ COMMON = {
 LARGER = "gal-larger+adam"
 SCALAR = "gal-scalar+adam"
 METHODS = {
-    **gal_methods.methods("gal", "gal-frozen", "gal-released"),
+    **gal.methods("gal", "gal-frozen", "gal-released"),
     LARGER: Method(
         "GAL, Algorithm 1, with the larger alpha and beta",
         "adam",
         claimed=True,
-        arguments=gal_methods.FORMS["gal"].arguments,
+        arguments=gal.FORMS["gal"].arguments,
     ),
     SCALAR: Method(
         "GAL, Algorithm 1, on the scalar output",
@@ -92,7 +94,7 @@ def run(job: Job) -> Sequence[Outcome]:
     rate = settings["learning_rate"]
     return regression.train_and_measure(
         table.model,
-        gal_methods.maker(
+        gal.maker(
             job.method.replace("-larger", ""),
             table.model.sizes[-1],
             settings[f"{larger}alpha"],

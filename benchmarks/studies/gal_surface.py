@@ -1,9 +1,12 @@
 """GAL on a surface of two parameters, the paper's 3D example."""
 
+import functools
 from typing import Any
 
-from benchmarks import surface
+from benchmarks.contenders.surface import METHODS, WIDTHS
+from benchmarks.reporting import paths
 from benchmarks.study import Curve, Metric, Paper, Preset, Study
+from benchmarks.training import surface
 
 
 def _variant(
@@ -82,7 +85,7 @@ STUDY = Study(
         " from f at the start to its lowest; a run that never gets there counts"
         " with all its steps"
     ),
-    model=f"h: linear layers 2-{'-'.join(map(str, surface.WIDTHS))} without"
+    model=f"h: linear layers 2-{'-'.join(map(str, WIDTHS))} without"
     " activation, biases of 0",
     metrics=[
         Metric("steps", "steps to 90 % of the descent", False, 1.0, 1),
@@ -93,7 +96,7 @@ STUDY = Study(
         ),
     ],
     curves=[Curve("f", "f")],
-    methods=surface.METHODS,
+    methods=METHODS,
     presets={
         "smoke": Preset(
             COMMON,
@@ -152,7 +155,9 @@ STUDY = Study(
             " alone."
         ),
     ),
-    pictures=lambda result: surface.pictures(STUDY, result),
+    pictures=functools.partial(
+        paths.pictures, surface=surface.surface, start=surface.START
+    ),
     x_label="fiftieth of the run's steps",
     steps=lambda settings: 1,
 )

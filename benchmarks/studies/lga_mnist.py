@@ -15,10 +15,13 @@ and what the paper's text can be read as, beside ``lga+sgd``,
         lga-log+sgd,lga-first-value+sgd,lga-per-step+sgd,lga-ceiling+sgd
 """
 
-from benchmarks import data, lga_methods, train
-from benchmarks.classification import CURVES, METRICS, image_study
+from benchmarks import data
+from benchmarks.contenders import lga
+from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.models import TorchLeNet5
+from benchmarks.studies._images import image_study
 from benchmarks.study import Curve, Job, Metric, Paper, Preset
+from benchmarks.training.classification import CURVES, METRICS
 
 COMMON = {
     "batch_size": 64,
@@ -40,12 +43,10 @@ LEARNING_RATES = {
 SMALL = ("sgd", "momentum", "adadelta", "adam")
 
 
-def make(job: Job) -> train.MakeOptimizer:
+def make(job: Job) -> MakeOptimizer:
     settings = job.settings
     steps = len(job.data.train.labels) // settings["batch_size"]
-    return lga_methods.maker(
-        job.method, settings["gamma"], steps, **job.arguments
-    )
+    return lga.maker(job.method, settings["gamma"], steps, **job.arguments)
 
 
 def _pairs(names: tuple[str, ...]) -> list[str]:
@@ -66,7 +67,7 @@ STUDY = image_study(
         limit_test=settings["limit_test"],
     ),
     model=TorchLeNet5(),
-    methods=lga_methods.METHODS,
+    methods=lga.METHODS,
     make=make,
     variants=LEARNING_RATES,
     metrics=[
@@ -88,7 +89,7 @@ STUDY = image_study(
         "paper": Preset(
             COMMON,
             seeds=5,
-            methods=_pairs(tuple(lga_methods.OPTIMIZERS)),
+            methods=_pairs(tuple(lga.OPTIMIZERS)),
             accelerator=True,
         ),
     },

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.collectives import Collective
+from benchmarks.costs.compiled import Collective
 import optaxmods
 from tests.helpers.split_matrices import (
     AUTO,

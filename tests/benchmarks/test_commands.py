@@ -8,22 +8,22 @@ import shlex
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import (
-    gal_cost,
-    markdown,
-    mesh_cost,
-    names,
-    report,
-    runner,
-    step_cost,
-    study,
-)
+from benchmarks import studies
+from benchmarks.costs import __main__ as costs
+from benchmarks.reporting import pages, report
+from benchmarks.runs import names, results, runner
 from benchmarks.studies import lga_mnist
-from benchmarks.study import Method
-from tests.helpers.made_up import NAME, STUDY, result_of
+from benchmarks.study import PRESETS, Method
+from tests.helpers.made_up import (
+    HARD_NAMES,
+    NAME,
+    STUDY,
+    joined,
+    only_studies,
+    result_of,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
-COSTS = {"gal_cost": gal_cost, "mesh_cost": mesh_cost, "step_cost": step_cost}
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def planned(monkeypatch, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runner, "run", keep)
-    monkeypatch.setattr(report, "write_all", lambda out: [out])
-    monkeypatch.setattr(report, "collect", lambda folder: {})
+    monkeypatch.setattr(report, "write_all", lambda found, out: [out])
+    monkeypatch.setattr(results, "collect", lambda found, folder: None)
     monkeypatch.setattr(report, "write", lambda *_, **__: [])
-    monkeypatch.setattr(report, "print_table", lambda result: None)
+    monkeypatch.setattr(report, "print_table", lambda found, result: None)
 
     def plans_of(command):
         plans.clear()
@@ -58,8 +58,7 @@ def planned(monkeypatch, tmp_path):
 
 def only(monkeypatch, changed):
     """Makes a study the only one beside the demo, which has its command."""
-    studies = {"demo": study.find("demo"), NAME: changed}
-    monkeypatch.setattr(study, "find", studies.__getitem__)
+    only_studies(monkeypatch, {"demo": studies.find("demo"), NAME: changed})
 
 
 def cells_of(plans):
@@ -72,25 +71,26 @@ def cells_of(plans):
     }
 
 
-def result_with(name, found, preset, cells):
+def result_with(name, found, preset, cells, **changes):
     """A result of cells (variant, method, seed), as a page needs it."""
-    return {
-        "study": name,
-        "preset": preset,
-        "configuration": {"settings": dict(found.presets[preset].settings)},
-        "cells": [
-            {"variant": variant, "method": method, "seed": seed}
+    blank = result_of({"plain": [0.5]})
+    settings = {**found.presets[preset].settings, **changes}
+    return blank._replace(
+        study=name,
+        preset=preset,
+        configuration=blank.configuration._replace(settings=settings),
+        cells=[
+            blank.cells[0]._replace(variant=variant, method=method, seed=seed)
             for variant, method, seed in cells
         ],
-    }
+    )
 
 
 def selections(found, preset):
     """Sets of cells: all of a preset, each name alone, pairs, and a mixture."""
     chosen = found.presets[preset]
     of_preset = list(chosen.variants or found.variants)
-    to_run = study.methods_to_run(found, chosen)
-    every = [name for name, each in found.methods.items() if not each.not_run]
+    to_run, every = found.to_run(chosen), found.to_run()
     yield itertools.product(of_preset, to_run, range(chosen.seeds))
     yield itertools.product(found.variants, every, range(2))
     for variant in found.variants:
@@ -109,10 +109,10 @@ def selections(found, preset):
         ]
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies.names())
 def test_a_page_s_commands_run_what_it_shows(name, planned):
-    found = study.find(name)
-    for preset in study.PRESETS:
+    found = studies.find(name)
+    for preset in PRESETS:
         for cells in map(set, selections(found, preset)):
             ordered = [
                 (variant, method, seed)
@@ -123,7 +123,7 @@ def test_a_page_s_commands_run_what_it_shows(name, planned):
             ]
             assert len(ordered) == len(cells)
             result = result_with(name, found, preset, ordered)
-            *runs, last = markdown.commands(found, result)
+            *runs, last = pages.commands(found, result)
             plans = [plan for command in runs for plan in planned(command)]
             assert len(plans) == len(runs)
             assert cells_of(plans) == {(name, preset, *key) for key in cells}
@@ -131,47 +131,32 @@ def test_a_page_s_commands_run_what_it_shows(name, planned):
 
 
 def test_the_demo_s_command_has_its_epochs(planned):
-    demo = study.find("demo")
-    result = result_with("demo", demo, "small", [("", "sgd", 0)])
-    result["configuration"]["settings"]["epochs"] = 7
-    command, _ = markdown.commands(demo, result)
+    demo = studies.find("demo")
+    result = result_with("demo", demo, "small", [("", "sgd", 0)], epochs=7)
+    command, _ = pages.commands(demo, result)
     (plan,) = planned(command)
     assert plan.overrides == {"epochs": 7}
     assert list(plan.methods) == ["sgd"]
 
 
-# Commas within names, also without a space and where a part is a name, too;
-# what a shell or an option's parser would read as something else.
-HARD = [
-    "a",
-    "a, b",
-    "c, d",
-    "c,d",  # Another name.
-    "b, e, f",
-    "Student's t",
-    'the "best", $HOME * `ls`',
-    "-v",
-    "--seeds",
-    "two  spaces",
-    "",
-]
-
-
 @pytest.mark.parametrize(
     "chosen",
-    [*([name] for name in HARD), ["a", "b, e, f"], ["c,d", "a"], HARD],
+    [
+        *([name] for name in HARD_NAMES),
+        ["a", "b, e, f"],
+        ["c,d", "a"],
+        HARD_NAMES,
+    ],
 )
 def test_every_name_can_be_chosen(chosen, planned, monkeypatch):
     hard = STUDY._replace(
-        methods={name: Method("one") for name in HARD},
-        variants={name: {} for name in HARD},
+        methods={name: Method("one") for name in HARD_NAMES},
+        variants={name: {} for name in HARD_NAMES},
     )
     only(monkeypatch, hard)
     cells = list(itertools.product(chosen, chosen, [0]))
-    command, _ = markdown.commands(
-        hard, result_with(NAME, hard, "small", cells)
-    )
-    if chosen != HARD:  # Those are the preset's.
+    command, _ = pages.commands(hard, result_with(NAME, hard, "small", cells))
+    if chosen != HARD_NAMES:  # Those are the preset's.
         assert "--methods" in command
         assert "--variants" in command
     (plan,) = planned(command)
@@ -182,43 +167,23 @@ def test_every_name_can_be_chosen(chosen, planned, monkeypatch):
         assert list(getattr(plan, names_of)) == chosen
 
 
-@pytest.mark.parametrize(
-    ("texts", "found"),
-    [
-        (["a,c,d"], ["a", "c,d"]),
-        ([" a ,c , d"], ["a", "c,d"]),
-        (["a, b"], ["a, b"]),
-        (["a,b"], ["a, b"]),  # The longest that is a name.
-        (["a", "a,b"], ["a", "a, b"]),
-        (["a,a", "a"], ["a"]),
-        (["b,e,f,a"], ["b, e, f", "a"]),
-        (["a,x, y"], ["a", "x", "y"]),
-        (["a,"], ["a", ""]),
-        ([], []),
-    ],
-)
-def test_names_are_read(texts, found):
-    known = [name for name in HARD if name]
-    assert names.chosen(texts, known) == found
-
-
 def test_what_a_study_no_longer_has_is_in_no_command(planned, monkeypatch):
     only(monkeypatch, STUDY)
     scores = {"plain": [0.5], "gone": [0.5]}
     result = result_of(scores, variant="slow")
-    result["cells"] += result_of(scores, variant="left")["cells"]
-    page = markdown.page(STUDY, result, [])
+    result = joined(result, result_of(scores, variant="left"))
+    page = pages.page(STUDY, result, [])
     gone = "No longer to be run: the settings `left`; the methods `gone`."
     assert gone in page
-    command, _ = markdown.commands(STUDY, result)
+    command, _ = pages.commands(STUDY, result)
     assert cells_of(planned(command)) == {(NAME, "small", "slow", "plain", 0)}
     # Nor is one that is listed, but cannot be run.
     methods = {**STUDY.methods, "plain": Method("odd", not_run="it is odd")}
     changed = STUDY._replace(methods=methods)
-    page = markdown.page(changed, result, [])
+    page = pages.page(changed, result, [])
     assert "the methods `plain`, `gone`." in page
     assert "To repeat" not in page
-    page = markdown.page(changed._replace(presets={}), result, [])
+    page = pages.page(changed._replace(presets={}), result, [])
     assert "No longer to be run: the preset `small`; the settings" in page
 
 
@@ -241,16 +206,16 @@ def commands_in(text):
 
 
 def assert_can_be_given(command, planned, capsys):
-    module = command.split()[2]
+    _, _, module, *arguments = shlex.split(command)
     if module == "benchmarks":
         if "--help" not in command:
             planned(command)
             return
-        main, arguments = command_line.main, shlex.split(command)[3:]
+        main = command_line.main
     else:
         # Each measures: that it takes the options is all that is asked here.
-        main = COSTS[module.removeprefix("benchmarks.")].main
-        arguments = [*shlex.split(command)[3:], "--help"]
+        assert module == "benchmarks.costs"
+        main, arguments = costs.main, [*arguments, "--help"]
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
     assert exit_info.value.code == 0

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.collectives import collectives
+from benchmarks.costs.compiled import collectives
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
 pytestmark = pytest.mark.usual_compilation

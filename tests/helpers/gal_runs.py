@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import data, gal_methods, models, train
+from benchmarks import data, models
+from benchmarks.contenders import gal
+from benchmarks.training import loop
 import optaxmods
 
 RATE, SEEDS = 0.01, (0, 5)
@@ -14,10 +16,10 @@ CLASSES, WIDTH = 3, 4
 
 
 def maker(name, magnitude=0.05, step=0.5):
-    contenders = gal_methods.methods(
-        *gal_methods.FORMS, plain=name.split("+")[-1], hidden_sizes=(8,)
+    contenders = gal.methods(
+        *gal.FORMS, plain=name.split("+")[-1], hidden_sizes=(8,)
     )
-    return gal_methods.maker(
+    return gal.maker(
         name, CLASSES, magnitude, step, **contenders[name].arguments
     )
 
@@ -41,7 +43,7 @@ def runs_of(make, model=None, given=None, seeds=SEEDS, **settings):
     if model is None:
         model, given = models.MLP(sizes=(5,), num_classes=CLASSES), examples()
     return list(
-        train.epochs_of(
+        loop.epochs_of(
             model,
             make,
             given,

@@ -5,8 +5,22 @@ import math
 
 import numpy as np
 
-from benchmarks import cells, runner, study
-from benchmarks.study import Curve, Method, Metric, Outcome, Preset, Study
+from benchmarks import studies
+from benchmarks.reporting import report
+from benchmarks.runs import files, runner
+from benchmarks.study import (
+    Cell,
+    Configuration,
+    Curve,
+    Data,
+    Device,
+    Method,
+    Metric,
+    Outcome,
+    Preset,
+    Result,
+    Study,
+)
 
 NAME = "made-up"
 METHODS = {
@@ -56,6 +70,22 @@ ONE = STUDY._replace(variants={"": {}})
 LOSS = Metric("loss", "loss", False, 1.0, 2)
 TWO = ONE._replace(metrics=[*ONE.metrics, LOSS])
 
+# Commas within names, also without a space and where a part is a name, too;
+# what a shell or an option's parser would read as something else.
+HARD_NAMES = [
+    "a",
+    "a, b",
+    "c, d",
+    "c,d",  # Another name.
+    "b, e, f",
+    "Student's t",
+    'the "best", $HOME * `ls`',
+    "-v",
+    "--seeds",
+    "two  spaces",
+    "",
+]
+
 NAN = math.nan
 PNG = b"\x89PNG\r\n\x1a\n"
 PLAIN = [0.50, 0.60, 0.70]
@@ -64,19 +94,25 @@ WORSE = [0.39, 0.49, 0.58]
 SPREAD = [0.40, 0.60, 0.80]
 
 
-def only_study(monkeypatch):
-    """Makes the made-up study the only one; returns how to change it."""
+def only_studies(monkeypatch, found):
+    """Makes these the only studies; what is put among them is found, too."""
 
-    def become(changed):
-        monkeypatch.setattr(study, "find", {NAME: changed}.__getitem__)
+    def find(name):
+        if name not in found:
+            raise ValueError(f"there is no study {name!r}")
+        return found[name]
 
-    monkeypatch.setattr(study, "names", lambda: [NAME])
-    become(STUDY)
-    return become
+    monkeypatch.setattr(studies, "names", lambda: list(found))
+    monkeypatch.setattr(studies, "find", find)
 
 
 def run_into(out, study=STUDY, preset="small", **choices):
     return runner.run(runner.plan(study, NAME, preset, out=out, **choices))
+
+
+def report_all(out, study=STUDY):
+    """Writes a report where there is no other study."""
+    return report.write_all({NAME: study}, out)
 
 
 def contents(folder):
@@ -86,47 +122,52 @@ def contents(folder):
 
 def result_of(scores, preset="small", variant=""):
     """Returns a result: scores are each method's, by seed."""
-    configuration = {
-        "study": NAME,
-        "preset": preset,
-        "settings": dict(STUDY.presets[preset].settings),
-        "model": STUDY.model,
-        "data": {"description": STUDY.data},
-    }
-    return {
-        "study": NAME,
-        "preset": preset,
-        "configuration": configuration,
-        "versions": [{"jax": "0.0.1"}],
-        "devices": [{"platform": "cpu", "kind": "abacus", "cpu_cores": 1}],
-        "wall_seconds": 12.0,
-        "cells": [
-            {
-                "variant": variant,
-                "method": method,
-                "seed": seed,
-                "diverged": not math.isfinite(score),
-                "wall_seconds": 1.0,
-                "curves": {"score": [0.5, score]},
-                "final": {"score": score},
-            }
+    settings = dict(STUDY.presets[preset].settings)
+    data = Data(STUDY.data, [[6]], "00000000")
+    return Result(
+        NAME,
+        preset,
+        Configuration(NAME, preset, settings, STUDY.model, data),
+        versions=[{"jax": "0.0.1"}],
+        devices=[Device("cpu", "abacus", 1)],
+        wall_seconds=12.0,
+        cells=[
+            Cell(
+                variant,
+                method,
+                seed,
+                diverged=not math.isfinite(score),
+                wall_seconds=1.0,
+                digest=None,
+                curves={"score": [0.5, score]},
+                final={"score": score},
+            )
             for method, values in scores.items()
             for seed, score in enumerate(values)
         ],
-    }
+    )
+
+
+def joined(result, other):
+    """Returns a result with the cells of another, too."""
+    return result._replace(cells=[*result.cells, *other.cells])
 
 
 def rewrite(path, **fields):
     """Changes fields of a cell's file."""
     cell = json.loads(path.read_text()) | fields
-    path.write_bytes(cells.to_json(cell))
+    path.write_bytes(files.to_json(cell))
 
 
 def result_with_losses(scores, losses):
     result = result_of(scores)
-    for cell in result["cells"]:
-        cell["final"]["loss"] = losses[cell["method"]][cell["seed"]]
-    return result
+    cells = [
+        cell._replace(
+            final={**cell.final, "loss": losses[cell.method][cell.seed]}
+        )
+        for cell in result.cells
+    ]
+    return result._replace(cells=cells)
 
 
 def table_row(text, method):

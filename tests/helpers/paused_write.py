@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-from benchmarks import writing
+from benchmarks.runs import files
 
 CONTENT = b"all that was measured\n"
 
@@ -20,4 +20,4 @@ if __name__ == "__main__":
         replace(source, target)
 
     os.replace = wait
-    writing.write_atomically(pathlib.Path(sys.argv[1]), CONTENT)
+    files.write_atomically(pathlib.Path(sys.argv[1]), CONTENT)

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 import numpy as np
 import pytest
 
-from benchmarks.collectives import collectives
+from benchmarks.costs.compiled import collectives
 import optaxmods
 from tests import oracles
 

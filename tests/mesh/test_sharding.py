@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.collectives import collectives
+from benchmarks.costs.compiled import collectives
 import optaxmods
 from tests import oracles
 from tests.helpers.transformations import TRANSFORMATIONS

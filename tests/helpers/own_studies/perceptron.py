@@ -1,8 +1,9 @@
 """A study that a test trains in earnest, in seconds."""
 
-from benchmarks import agr_methods, data
-from benchmarks.classification import image_study
+from benchmarks import data
+from benchmarks.contenders import agr
 from benchmarks.models import MLP
+from benchmarks.studies._images import image_study
 from benchmarks.study import Preset
 
 SETTINGS = {
@@ -21,9 +22,7 @@ STUDY = image_study(
     data="scikit-learn's digits",
     load=lambda settings, data_dir: data.digits(data_dir),
     model=MLP(sizes=(16,), num_classes=10),
-    methods={
-        name: agr_methods.METHODS[name] for name in ("adamw", "adamw_agr")
-    },
+    methods={name: agr.METHODS[name] for name in ("adamw", "adamw_agr")},
     variants={"": {}},
     presets={"small": Preset(SETTINGS, seeds=3)},
 )

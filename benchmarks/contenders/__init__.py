@@ -1,0 +1,1 @@
+"""The optimizers that studies compare, and those that no library has."""

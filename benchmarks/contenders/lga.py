@@ -1,0 +1,145 @@
+"""The contenders of the LGA study: each optimizer without and with LGA."""
+
+from collections.abc import Callable, Mapping
+import math
+from typing import Any, NamedTuple
+
+import optax
+
+from benchmarks.contenders.averaged_sgd import averaged_sgd
+from benchmarks.contenders.makers import MakeOptimizer, by_content
+from benchmarks.study import Method
+import optaxmods
+
+
+class Optimizer(NamedTuple):
+    """What LGA is put around."""
+
+    description: str
+    make: Callable[..., optax.GradientTransformation]
+    arguments: Mapping[str, Any] = {}  # Beside the learning rate.
+
+
+# With PyTorch's defaults, as the paper tells nothing but the learning rate;
+# momentum has none there.
+OPTIMIZERS = {
+    "sgd": Optimizer("SGD", optax.sgd),
+    "momentum": Optimizer(
+        "SGD with a momentum of 0.9", optax.sgd, {"momentum": 0.9}
+    ),
+    "asgd": Optimizer(
+        "averaged SGD; its average begins after a million steps",
+        averaged_sgd,
+        {"decay": 1e-4, "power": 0.75, "start": 1e6},
+    ),
+    "rmsprop": Optimizer(
+        "RMSprop, decay 0.99",
+        optax.rmsprop,
+        {"decay": 0.99, "eps": 1e-8, "eps_in_sqrt": False},
+    ),
+    "adam": Optimizer("Adam", optax.adam),
+    "adamax": Optimizer("Adamax", optax.adamax),
+    "adadelta": Optimizer(
+        "Adadelta", optax.adadelta, {"rho": 0.9, "eps": 1e-6}
+    ),
+}
+# What the paper's text says brings no significant improvement (Section 4.2).
+NOT_CLAIMED = ("adam",)
+
+
+class Reading(NamedTuple):
+    """What the paper's text can be read as."""
+
+    description: str
+    # Of ``with_lga``, beside gamma; the status moves once an epoch or a step.
+    arguments: Mapping[str, Any]
+    is_the_papers: bool = True
+
+
+ONCE_AN_EPOCH = {"status_every": "epoch"}
+AT_EVERY_STEP = {"status_every": "step"}
+READINGS = {
+    "lga": Reading("LGA, Eq. 2, the status once an epoch", ONCE_AN_EPOCH),
+    "lga-log": Reading(
+        "LGA with the natural logarithm in Eq. 3",
+        {**ONCE_AN_EPOCH, "log_base": math.e},
+    ),
+    "lga-first-value": Reading(
+        "LGA with the first batch's loss as the upper bound",
+        {**ONCE_AN_EPOCH, "upper_bound": "first_value"},
+    ),
+    "lga-per-step": Reading(
+        "LGA with the status at every step, the natural logarithm and the first"
+        " batch's loss as the upper bound",
+        {**AT_EVERY_STEP, "log_base": math.e, "upper_bound": "first_value"},
+    ),
+    "lga-per-step-log10": Reading(
+        "LGA with the status at every step and the first batch's loss as the"
+        " upper bound",
+        {**AT_EVERY_STEP, "upper_bound": "first_value"},
+    ),
+    "lga-ceiling": Reading(
+        "LGA with the lower bound 0, no upper bound and no decay, which is not"
+        " the paper's but the most that its term can do",
+        {
+            **ONCE_AN_EPOCH,
+            "lower_bound": 0.0,
+            "upper_bound": None,
+            "decay_factor": 1.0,
+        },
+        is_the_papers=False,
+    ),
+}
+
+
+def _methods() -> dict[str, Method]:
+    methods = {}
+    for name, (description, _, arguments) in OPTIMIZERS.items():
+        own = {"optimizer": arguments} if arguments else {}
+        methods[name] = Method(description, arguments=own)
+        for prefix, reading in READINGS.items():
+            # SGD alone tells the readings apart.
+            if prefix == "lga" or name == "sgd":
+                methods[f"{prefix}+{name}"] = Method(
+                    f"{reading.description}, around {description}",
+                    baseline=name,
+                    claimed=reading.is_the_papers and name not in NOT_CLAIMED,
+                    arguments={**own, "lga": reading.arguments},
+                )
+    return methods
+
+
+METHODS = _methods()
+
+
+@by_content
+def maker(
+    name: str,
+    gamma: float,
+    steps_per_epoch: int,
+    *,
+    optimizer: Mapping[str, Any] | None = None,
+    lga: Mapping[str, Any] | None = None,
+) -> MakeOptimizer:
+    """Returns a function of the learning rate that makes a method.
+
+    Args:
+        name: A key of ``METHODS``.
+        gamma: LGA's.
+        steps_per_epoch: The steps of a status window, but for two readings.
+        optimizer: Arguments of what LGA is put around.
+        lga: Those of LGA; without it there is none.
+    """
+    make_plain = OPTIMIZERS[name.split("+")[-1]].make
+    windows = {"epoch": steps_per_epoch, "step": 1}
+
+    def make(rate: Any) -> optax.GradientTransformation:
+        plain = make_plain(rate, **(optimizer or {}))
+        if lga is None:
+            return plain
+        window = windows[lga["status_every"]]
+        # Small gradients are pushed as in Eq. 5, unless a method has a floor.
+        arguments = {"gradient_floor": 0.0, **lga, "status_every": window}
+        return optaxmods.with_lga(plain, gamma, **arguments)
+
+    return make

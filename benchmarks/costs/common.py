@@ -1,0 +1,51 @@
+"""What the measurements of cost share: options, versions and files."""
+
+import argparse
+from collections.abc import Mapping
+import importlib.metadata
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from benchmarks.runs import files
+
+RESULTS = pathlib.Path(__file__).parents[1] / "results"
+
+
+class RefusedError(Exception):
+    """What cannot be measured as it was asked for, in one sentence."""
+
+
+def rounds(text: str) -> int:
+    """Returns a number of rounds; quartiles need two."""
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2, got {number}")
+    return number
+
+
+def made_by(cost: str) -> dict[str, str]:
+    """The command and the versions that every result is marked with."""
+    return {
+        "command": f".venv/bin/python -m benchmarks.costs {cost}",
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+    }
+
+
+def write(
+    folder: pathlib.Path, name: str, result: Mapping[str, Any], markdown: str
+) -> None:
+    """Prints a result's page, and writes both.
+
+    First of all it is printed: minutes of measurements outlast a full disk.
+    """
+    print(markdown)
+    path = folder / f"{name}.json"
+    try:
+        files.write_atomically(path, files.to_json(result))
+        files.write_atomically(path.with_suffix(".md"), markdown.encode())
+    except files.WriteError as error:
+        sys.exit(str(error))

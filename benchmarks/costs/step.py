@@ -1,0 +1,357 @@
+"""What the methods add to an optimizer step and to its compilation.
+
+``python -m benchmarks.costs step`` measures, in one process, a jitted step with
+donated parameters and state, ``optax.apply_updates`` included. Each round runs
+every contender once, in a new random order and on newly allocated buffers. The
+baseline runs twice, the second time under another name, which shows the noise;
+a row's ratio is the median of its times over the median of both baselines'
+times. Where hundreds of small kernels make up a step, compiling the same
+program again changes its time by a third, so that such a case compiles every
+contender several times.
+"""
+
+import argparse
+from collections.abc import Callable
+import json
+import pathlib
+import platform
+import random
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks.costs import common
+from benchmarks.runs.machine import device
+import optaxmods
+
+Optimizers = dict[str, optax.GradientTransformation]
+
+
+class Row(NamedTuple):
+    """One contender beside its baseline, and the highest ratio allowed."""
+
+    method: str
+    baseline: str
+    limit: float | None = None
+
+
+class Case(NamedTuple):
+    """A tree of equal leaves, and how often a step is repeated."""
+
+    leaves: int
+    shape: tuple[int, ...]
+    dtype: str
+    rows: list[Row]
+    rounds: int = 31  # For each of the programs.
+    steps: int = 2
+    programs: int = 1  # How often each contender is compiled.
+
+    @property
+    def title(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{self.leaves} leaves of {size} {self.dtype}"
+
+
+def agr_as_printed() -> optax.GradientTransformation:
+    """The paper's three lines, written down without further thought."""
+
+    def damp(gradient: jax.Array) -> jax.Array:
+        alpha = jnp.abs(gradient) / jnp.sum(jnp.abs(gradient))
+        return gradient - alpha * gradient
+
+    return optax.stateless(lambda updates, _: jax.tree.map(damp, updates))
+
+
+def lga_as_printed(gamma: float) -> optax.GradientTransformation:
+    """Eq. 2 and 5, with the division, and an Omega of 1 at every step."""
+
+    def push(gradient: jax.Array) -> jax.Array:
+        phi = gradient + jnp.where(gradient >= 0, 0.01, -0.01)
+        return gradient + gamma / phi
+
+    return optax.stateless(lambda updates, _: jax.tree.map(push, updates))
+
+
+def make_optimizers() -> Optimizers:
+    rate, gamma = 1e-3, 1e-8
+    return {
+        "optax.adamw": optax.adamw(rate),
+        "optax.adamw again": optax.adamw(rate),
+        "chain(agr, optax.adamw)": optax.chain(
+            optaxmods.agr(), optax.adamw(rate)
+        ),
+        "chain(AGR as printed, optax.adamw)": optax.chain(
+            agr_as_printed(), optax.adamw(rate)
+        ),
+        "adamw_agr": optaxmods.adamw_agr(rate),
+        "optax.adan": optax.adan(rate),
+        "optax.adan again": optax.adan(rate),
+        "adan": optaxmods.adan(rate),
+        "adan_agr": optaxmods.adan_agr(rate),
+        "with_lga(optax.adamw)": optaxmods.with_lga(
+            optax.adamw(rate), gamma, status_every=100
+        ),
+        "chain(lga, optax.adamw)": optax.chain(
+            optaxmods.lga(gamma, status_every=100), optax.adamw(rate)
+        ),
+        "chain(LGA as printed, optax.adamw)": optax.chain(
+            lga_as_printed(gamma), optax.adamw(rate)
+        ),
+    }
+
+
+def rows(large: float | None, adan: float | None, adan_agr: float | None):
+    """The same comparisons for every case, with the case's limits."""
+    return [
+        Row("optax.adamw again", "optax.adamw"),
+        Row("chain(agr, optax.adamw)", "optax.adamw", large),
+        Row("adamw_agr", "optax.adamw", large),
+        Row("chain(AGR as printed, optax.adamw)", "optax.adamw"),
+        Row("optax.adan again", "optax.adan"),
+        Row("adan", "optax.adan", adan),
+        Row("adan_agr", "optax.adan", adan_agr),
+    ]
+
+
+LGA_ROWS = [
+    Row("with_lga(optax.adamw)", "optax.adamw", 1.15),
+    Row("chain(lga, optax.adamw)", "optax.adamw", 1.4),
+    Row("chain(LGA as printed, optax.adamw)", "optax.adamw"),
+]
+CASES = [
+    Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2) + LGA_ROWS),
+    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 5, 10, 8),
+    *[
+        Case(4, (2048, 2048), dtype, rows(None, None, None), rounds=9)
+        for dtype in ("bfloat16", "float16", "float64", "complex64")
+    ],
+]
+COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=5)
+
+
+def make_step(tx: optax.GradientTransformation) -> Callable[..., Any]:
+    tx = optax.with_extra_args_support(tx)
+
+    def step(params, state, gradients):
+        loss = jnp.float32(2)
+        updates, state = tx.update(gradients, state, params, value=loss)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
+def make_trees(case: Case) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    keys = jax.random.split(jax.random.key(0), case.leaves)
+    gradients = {
+        f"kernel_{index}": jax.random.normal(key, case.shape, case.dtype)
+        for index, key in enumerate(keys)
+    }
+    return jax.tree.map(jnp.ones_like, gradients), gradients
+
+
+def methods_of(case: Case) -> list[str]:
+    named = [name for row in case.rows for name in (row.baseline, row.method)]
+    return list(dict.fromkeys(named))
+
+
+def time_steps(case: Case, order: random.Random) -> dict[str, list[float]]:
+    """Seconds a step of every method, one number a round."""
+    optimizers = make_optimizers()
+    methods = methods_of(case)
+    params, gradients = make_trees(case)
+    copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for number in range(case.programs * (case.rounds + 1)):
+        round_number = number % (case.rounds + 1)
+        if round_number == 0:
+            steps = {name: make_step(optimizers[name]) for name in methods}
+        for name in order.sample(methods, len(methods)):
+            mine = copy(params)
+            state = optimizers[name].init(params)
+            for _ in range(2):
+                mine, state = steps[name](mine, state, gradients)
+            jax.block_until_ready((mine, state))
+            begin = time.perf_counter()
+            for _ in range(case.steps):
+                mine, state = steps[name](mine, state, gradients)
+            jax.block_until_ready((mine, state))
+            if round_number:  # The first one compiles.
+                elapsed = time.perf_counter() - begin
+                seconds[name].append(elapsed / case.steps)
+    return seconds
+
+
+def time_compilation(
+    case: Case, order: random.Random
+) -> dict[str, list[float]]:
+    """Seconds from the first call's trace to the executable, every round."""
+    optimizers = make_optimizers()
+    methods = methods_of(case)
+    params, gradients = make_trees(case)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(case.rounds):
+        for name in order.sample(methods, len(methods)):
+            state = optimizers[name].init(params)
+            jax.clear_caches()
+            begin = time.perf_counter()
+            make_step(optimizers[name]).lower(
+                params, state, gradients
+            ).compile()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def summarize(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """The table of a case; times in milliseconds, every one of them kept."""
+    times = {
+        name: [round(1e3 * second, 4) for second in all_]
+        for name, all_ in seconds.items()
+    }
+    rows = []
+    for row in case.rows:
+        baseline = times[row.baseline]
+        if row.method != f"{row.baseline} again":
+            baseline = baseline + times[f"{row.baseline} again"]
+        middle = statistics.median(baseline)
+        low, median, high = statistics.quantiles(times[row.method], n=4)
+        rows.append(
+            {
+                **row._asdict(),
+                "milliseconds": median,
+                "baseline_milliseconds": middle,
+                "ratio": median / middle,
+                "ratio_quartiles": [low / middle, high / middle],
+            }
+        )
+    return {
+        "case": case.title,
+        "rounds": case.rounds,
+        "programs": case.programs,
+        "rows": rows,
+        "milliseconds": times,
+    }
+
+
+def chosen(only: str) -> list[tuple[str, Case]]:
+    """Returns what is measured of which case."""
+    all_ = [("step", case) for case in CASES] + [("compilation", COMPILED)]
+    return [
+        (what, case) for what, case in all_ if only in f"{what}: {case.title}"
+    ]
+
+
+def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
+    """Measures the cases that ``only`` is a part of, one after the other."""
+    order = random.Random(0)
+    tables = []
+    for what, case in chosen(only):
+        print(f"{what}, {case.title} ...", flush=True)
+        begin = time.perf_counter()
+        case = case._replace(rounds=min(case.rounds, rounds or case.rounds))
+        jax.config.update("jax_enable_x64", case.dtype == "float64")
+        measured = time_steps if what == "step" else time_compilation
+        table = {"what": what, **summarize(case, measured(case, order))}
+        minutes = round((time.perf_counter() - begin) / 60, 1)
+        tables.append(table | {"minutes": minutes})
+    jax.config.update("jax_enable_x64", False)
+    return tables
+
+
+def machine() -> dict[str, Any]:
+    processor = device()
+    return {
+        **common.made_by("step"),
+        "optax": optax.__version__,
+        "optaxmods": optaxmods.__version__,
+        "python": platform.python_version(),
+        "device": processor.kind,
+        "cores": processor.cpu_cores,
+    }
+
+
+def earlier(path: pathlib.Path, here: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the tables of a result; none where it was made elsewhere."""
+    if not path.exists():
+        return []
+    old = json.loads(path.read_text("utf-8"))
+    alike = all(old.get(name) == value for name, value in here.items())
+    return old["tables"] if alike else []
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    lines = [
+        "# Cost of an optimizer step",
+        "",
+        f"Made by `{result['command']}` on {result['cores']} cores of"
+        f" {result['device']}, jax {result['jax']}, jaxlib"
+        f" {result['jaxlib']}, optax {result['optax']}. Medians of"
+        " interleaved rounds in one process, in brackets the ratio's"
+        " quartiles. Each baseline runs twice: *again* shows the noise, and"
+        " the other rows are measured against both. A ratio above the limit"
+        " that the project set itself is bold. In float16 XLA's CPU backend"
+        " sums slowly, whoever writes the sum. GPUs and TPUs have not been"
+        " measured.",
+    ]
+    for table in result["tables"]:
+        lines += [
+            "",
+            f"## {table['what'].capitalize()}: {table['case']}"
+            f" ({table['rounds']} rounds of {table['programs']} programs each)",
+            "",
+            "| method | ms | baseline | ms | ratio | limit |",
+            "| --- | ---: | --- | ---: | ---: | ---: |",
+        ]
+        for row in table["rows"]:
+            limit, ratio = "", f"{row['ratio']:.2f}"
+            if row["limit"]:
+                limit = f"{row['limit']:.2f}"
+                ratio = f"**{ratio}**" if row["ratio"] > row["limit"] else ratio
+            low, high = row["ratio_quartiles"]
+            lines.append(
+                f"| {row['method']} | {row['milliseconds']:.1f}"
+                f" | {row['baseline']} | {row['baseline_milliseconds']:.1f}"
+                f" | {ratio} ({low:.2f} to {high:.2f}) | {limit} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rounds",
+        type=common.rounds,
+        help="at most so many rounds a case, 2 or more, for a trial",
+    )
+    parser.add_argument(
+        "--only",
+        type=_part_of_a_title,
+        default="",
+        metavar="TEXT",
+        help="measure the cases whose titles have this in them, such as"
+        " 'step: 4 leaves of 2048x2048 float32', and keep the others' tables",
+    )
+
+
+def _part_of_a_title(text: str) -> str:
+    if not chosen(text):
+        raise argparse.ArgumentTypeError(f"no case has {text!r} in its title")
+    return text
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the tables of all cases, those not measured as they were."""
+    path, here = options.out / "step_cost.json", machine()
+    tables = earlier(path, here) if options.only else []
+    if options.only and not tables:
+        raise common.RefusedError(
+            f"{path} has no tables of these versions on this device to keep:"
+            " measure all cases, without --only"
+        )
+    by_title = {
+        (table["what"], table["case"]): table
+        for table in tables + measure(options.rounds, options.only)
+    }
+    return {**here, "tables": list(by_title.values())}

@@ -1,0 +1,1 @@
+"""Tables, verdicts, pages and pictures of results."""

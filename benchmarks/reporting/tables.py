@@ -1,0 +1,172 @@
+"""The tables of a run's page, as Markdown."""
+
+from collections.abc import Collection, Mapping, Sequence
+import math
+from typing import Any
+
+from benchmarks.reporting import verdicts
+from benchmarks.reporting.paired import Effect, Summary
+from benchmarks.reporting.verdicts import Comparison, Row
+from benchmarks.study import Metric, Result, Study
+
+NONE = "-"
+MINUS = "minus baseline [95 % interval]"
+
+
+def of_run(study: Study, result: Result) -> list[str]:
+    """Returns the tables of all variants, with their headings."""
+    rows = verdicts.rows(study, result)
+    parts = []
+    for variant in dict.fromkeys(row.variant for row in rows):
+        if variant:
+            settings = listed(study.variants.get(variant, {}))
+            parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
+        here = [row for row in rows if row.variant == variant]
+        # Where nothing is compared, a word is left only for what was not run.
+        judged = any(row.verdict != verdicts.ALONE for row in rows)
+        compared = verdicts.is_compared(rows)
+        parts.append(_first_table(study, here, compared, judged))
+        parts += _other_metrics(study, here)
+    return parts + _best_settings(study, rows)
+
+
+def means(study: Study, row: Row) -> list[str]:
+    """Returns a row's metrics, as mean ± deviation."""
+    return [
+        _mean(metric, summary)
+        for metric, summary in zip(study.metrics, row.summaries, strict=True)
+    ]
+
+
+def markdown(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
+) -> str:
+    """Returns a table some of whose columns are set right."""
+    rules = [
+        "---:" if column in right else "---" for column in range(len(header))
+    ]
+    return "\n".join(
+        f"| {' | '.join(_cell(text) for text in row)} |"
+        for row in [header, rules, *rows]
+    )
+
+
+def listed(settings: Mapping[str, Any]) -> str:
+    """Returns settings in one line, and of those that have more, these."""
+    return ", ".join(
+        listed(value)
+        if isinstance(value, Mapping)
+        else f"{key.replace('_', ' ')} {'all' if value is None else value}"
+        for key, value in settings.items()
+    )
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _first_table(
+    study: Study, rows: Sequence[Row], compared: bool, judged: bool
+) -> str:
+    """Returns what was measured, and the comparisons in the first metric."""
+    labels = [metric.label for metric in study.metrics]
+    header = ["method", "seeds", *labels, "diverged"]
+    if compared:
+        header += [f"{labels[0]}: {MINUS}", "p", "p (Holm)"]
+    numbers = range(1, len(header))
+    if judged:
+        header.append("verdict")
+    lines = []
+    for row in rows:
+        line = [row.method, str(row.seeds), *means(study, row)]
+        line.append(str(row.diverged))
+        if row.comparisons:
+            line += _compared(row, row.comparisons[0])
+        elif compared:
+            line += [NONE] * 3
+        if judged:
+            line.append(_marked(row, 0))
+        lines.append(line)
+    return markdown(header, lines, numbers)
+
+
+def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
+    """Returns the comparisons in all metrics but the first."""
+    header = ["metric", "method", MINUS, "p", "p (Holm)", "verdict"]
+    lines = [
+        [
+            metric.label,
+            row.method,
+            *_compared(row, row.comparisons[index]),
+            _marked(row, index),
+        ]
+        for index, metric in enumerate(study.tested)
+        for row in rows
+        if index > 0 and row.comparisons and row.seeds
+    ]
+    return [markdown(header, lines, right=(2, 3, 4))] if lines else []
+
+
+def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
+    labels = [metric.label for metric in study.metrics]
+    best = verdicts.best_rows(study, rows)
+    if not best:
+        return []
+    lines = [[row.method, row.variant, *means(study, row)] for row in best]
+    return [
+        "### Best setting of each method",
+        f"That of the best mean in the first metric, {labels[0]}. It was chosen"
+        " on the same data that it is shown for, which flatters every method a"
+        " little.",
+        markdown(
+            ["method", "setting", *labels], lines, range(2, 2 + len(labels))
+        ),
+    ]
+
+
+def _compared(row: Row, comparison: Comparison) -> list[str]:
+    metric, effect, p, _ = comparison
+    return [_difference(metric, effect, row.seeds), _p(effect.p), _p(p)]
+
+
+def _marked(row: Row, index: int) -> str:
+    """Returns a verdict, bold where there is a difference."""
+    if not row.comparisons:
+        return row.state
+    comparison = row.comparisons[index]
+    mark = "**" if comparison.is_found else ""
+    return f"{mark}{comparison.verdict}{mark}"
+
+
+def _difference(metric: Metric, effect: Effect, seeds: int) -> str:
+    if not math.isfinite(effect.mean):
+        return NONE
+    digits = metric.digits
+    text = f"{metric.factor * effect.mean:+z.{digits}f}"
+    if math.isfinite(effect.low):
+        low, high = metric.factor * effect.low, metric.factor * effect.high
+        text += f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
+    if effect.pairs != seeds:
+        text += f", {count(effect.pairs, 'pair')}"
+    return text
+
+
+def _p(p: float) -> str:
+    if not math.isfinite(p):
+        return NONE
+    return f"{p:.0e}" if p < 0.001 else f"{p:.3f}"
+
+
+def _mean(metric: Metric, summary: Summary) -> str:
+    if not math.isfinite(summary.mean):
+        return NONE
+    mean = f"{metric.factor * summary.mean:.{metric.digits}f}"
+    if not math.isfinite(summary.std):
+        return mean
+    return f"{mean} ± {metric.factor * summary.std:.{metric.digits}f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

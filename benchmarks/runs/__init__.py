@@ -1,0 +1,1 @@
+"""Runs of studies, and the files that they leave."""

@@ -1,0 +1,1 @@
+"""Training of networks, seed by seed, and what is measured of it."""
