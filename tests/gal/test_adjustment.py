@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usual_compilation
 
 EVERYTHING = list(
     itertools.product(
-        ("cross-entropy", "squared error"),
+        ("cross-entropy", "squared error", "cosines"),
         ((6,), (2, 3)),
         ("paper", "released"),
         ("<=", "<", "always", "never"),

@@ -26,6 +26,12 @@ def make_case(kind, shape, scale=1.0, dtype=np.float64):
             loss_fn,
             oracles.gal.cross_entropy(labels),
         )
+    if kind == "cosines":
+        return (
+            jnp.asarray(z, dtype),
+            lambda z: jnp.sum(jnp.cos(z), axis=-1),
+            oracles.gal.cosines(),
+        )
     targets = generator.standard_normal((*shape, D))
 
     def squared(z):

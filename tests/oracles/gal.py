@@ -42,6 +42,15 @@ def squared_error(targets):
     )
 
 
+def cosines():
+    """The sum of cosines: curved both ways, so that r has both signs."""
+    return (
+        lambda z: np.sum(np.cos(z), axis=-1),
+        lambda z: -np.sin(z),
+        lambda z, along: -np.cos(z) * along,
+    )
+
+
 def signed(loss, weights):
     """Minus the loss where it is to be raised, and shares without a sign.
 
