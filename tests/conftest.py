@@ -33,6 +33,13 @@ jax.config.update("jax_compilation_cache_dir", str(own / "tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+# On a busy machine a device can wait for the others for longer than the 40 s
+# after which XLA ends the process. Before JAX 0.10 it does not know the flag.
+if jax.__version_info__ >= (0, 10):
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "")
+        + " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+    )
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

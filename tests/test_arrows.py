@@ -17,6 +17,22 @@ LIBRARY = {
     "__init__": ["_adan", "_agr", "_lga", "_gal", "flax"],
 }
 
+BENCHMARKS = {
+    "study": [],
+    "data": [],
+    "models": [],
+    "contenders": ["study"],
+    "training": ["study", "data", "models", "contenders"],
+    "runs": ["study"],
+    "reporting": ["study", "data", "runs"],
+    "studies": [
+        *("study", "data", "models", "contenders", "training", "reporting"),
+    ],
+    "costs": ["runs"],
+    "__main__": ["study", "studies", "data", "runs", "reporting"],
+    "__init__": [],
+}
+
 
 def imported(file):
     """Returns the modules that a file imports, lazily or not.
@@ -64,13 +80,27 @@ def test_a_room_of_the_library_imports_what_it_may(room):
         assert not outside & {"benchmarks", "tests"}, file
 
 
-def test_every_room_of_the_library_is_known():
-    found = {path.stem for path in (ROOT / "optaxmods").iterdir()}
-    assert found - {"__pycache__", "py"} == set(LIBRARY)
+@pytest.mark.parametrize("room", BENCHMARKS)
+def test_a_room_of_the_benchmarks_imports_what_it_may(room):
+    for file in files_of(f"benchmarks/{room}"):
+        modules = imported(file)
+        found = rooms_of("benchmarks", modules) & set(BENCHMARKS)
+        assert found <= {room, *BENCHMARKS[room]}, file
+        assert not rooms_of("optaxmods", modules) & set(LIBRARY), file
+        assert "tests" not in {module.split(".")[0] for module in modules}
 
 
-def test_modules_of_a_room_import_no_circle():
-    files = sorted((ROOT / "optaxmods").rglob("*.py"))
+@pytest.mark.parametrize(
+    ("package", "rooms"), [("optaxmods", LIBRARY), ("benchmarks", BENCHMARKS)]
+)
+def test_every_room_is_known(package, rooms):
+    found = {path.stem for path in (ROOT / package).iterdir()}
+    assert found - {"__pycache__", "py", "results"} == set(rooms)
+
+
+@pytest.mark.parametrize("package", ["optaxmods", "benchmarks"])
+def test_modules_import_no_circle(package):
+    files = sorted((ROOT / package).rglob("*.py"))
     names = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for path in files
@@ -101,5 +131,5 @@ def test_modules_of_a_room_import_no_circle():
 def test_oracles_stand_alone():
     for file in files_of("tests/oracles"):
         outside = {module.split(".")[0] for module in imported(file)}
-        assert outside <= {"tests", "typing", "numpy"}, file
+        assert outside <= {"tests", "math", "typing", "numpy"}, file
         assert rooms_of("tests", imported(file)) <= {"oracles"}, file
