@@ -17,6 +17,7 @@ LIBRARY = {
     "__init__": ["_adan", "_agr", "_lga", "_gal", "flax"],
 }
 
+PRIVATE = {room for room in LIBRARY if room.startswith("_")}
 BENCHMARKS = {
     "study": [],
     "data": [],
@@ -74,7 +75,8 @@ def rooms_of(package, modules):
 def test_a_room_of_the_library_imports_what_it_may(room):
     for file in files_of(f"optaxmods/{room}"):
         modules = imported(file)
-        found = rooms_of("optaxmods", modules) & set(LIBRARY)
+        assert "optaxmods" not in modules, file  # The faces are for users.
+        found = rooms_of("optaxmods", modules)
         assert found <= {room, *LIBRARY[room]}, file
         outside = {module.split(".")[0] for module in modules}
         assert not outside & {"benchmarks", "tests"}, file
@@ -84,9 +86,9 @@ def test_a_room_of_the_library_imports_what_it_may(room):
 def test_a_room_of_the_benchmarks_imports_what_it_may(room):
     for file in files_of(f"benchmarks/{room}"):
         modules = imported(file)
-        found = rooms_of("benchmarks", modules) & set(BENCHMARKS)
+        found = rooms_of("benchmarks", modules)
         assert found <= {room, *BENCHMARKS[room]}, file
-        assert not rooms_of("optaxmods", modules) & set(LIBRARY), file
+        assert not rooms_of("optaxmods", modules) & PRIVATE, file
         assert "tests" not in {module.split(".")[0] for module in modules}
 
 
@@ -126,6 +128,12 @@ def test_modules_import_no_circle(package):
             if name not in ends
         }
     assert not left
+
+
+@pytest.mark.parametrize("folder", ["tests", "docs"])
+def test_other_folders_see_the_public_names_alone(folder):
+    for file in files_of(folder):
+        assert not rooms_of("optaxmods", imported(file)) & PRIVATE, file
 
 
 def test_oracles_stand_alone():

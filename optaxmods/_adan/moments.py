@@ -17,10 +17,7 @@ from optaxmods._shared.arguments import (
     check_moments,
     check_state,
 )
-from optaxmods._shared.dtypes import (
-    checked_dtype,
-    widened,
-)
+from optaxmods._shared.dtypes import checked_dtype, widened
 from optaxmods._shared.moments import (
     decay_rate,
     positive_eps,

@@ -155,8 +155,9 @@ class GradientAdjuster:
           num_features: d, at least 2.
 
         Raises:
-          ValueError: fewer features than 2, a ``key`` that is none, or a
-            network whose parameters are not all real floating-point numbers.
+          ValueError: fewer features than 2, or a network whose parameters are
+            not all real floating-point numbers.
+          TypeError: a ``key`` that is none, in JAX's own words.
         """
         arguments.check_num_features(num_features)
         return networks.init(self.network, self.hidden_sizes, key, num_features)
@@ -214,6 +215,8 @@ class GradientAdjuster:
             axis is not theta's; a network that returns no real array like the
             features; another argument of no known form, such as a
             negative ``tentative_step``.
+          TypeError: a ``loss_fn`` or an ``activation`` that is no function, in
+            Python's own words.
         """
         batch, adjusted = adjustment.adjust(
             self, theta, features, loss_fn, tentative_step, example_weights, key
