@@ -27,7 +27,8 @@ from optaxmods._shared.trees import AxesOfMetadata, is_box_key, names_along
 
 SET_BY_THE_STEP = {"step", "params", "opt_state"}
 
-# Where nnx keeps the names of a Variable's axes; the latter in Flax 0.12.0.
+# Where nnx keeps the names of a Variable's axes; the latter before Flax 0.12.4
+# (https://github.com/google/flax/issues/5248), and to go with it.
 AXIS_NAMES = ("out_sharding", "sharding_names")
 NO_MATRICES = ("bias", "scale")
 

@@ -3,7 +3,8 @@
 XLA combines reductions over the same devices, but no more than 256 of them, and
 each array in them still costs time. Where it is known here what splits a
 matrix, by name under ``jax.shard_map`` or by type on explicit axes, the sums
-over the same mesh axes are joined into one array first.
+over the same mesh axes are joined into one array first. (No issue upstream:
+delete it where tests/agr/test_matrix_sums.py counts as few without.)
 """
 
 import collections
@@ -62,7 +63,8 @@ def _split_by_type(
     mesh, spec = sharding.mesh, sharding.spec
     if (
         set(mesh.axis_types) != {AxisType.Explicit}
-        # Before, jax.vmap over an axis that is split fails in jax.shard_map.
+        # Before, jax.vmap over an axis that is split fails in jax.shard_map,
+        # near https://github.com/jax-ml/jax/issues/23476.
         or jax.__version_info__ < (0, 10)
         # Not yet a sum over the mesh: JAX says so where |g| is formed.
         or spec.unreduced
@@ -76,7 +78,9 @@ def _split_by_type(
 def _is_partly_mapped(mesh: AbstractMesh) -> bool:
     """Whether jax.vmap maps an array's axis here that the mesh splits.
 
-    jax.shard_map leaves that mesh axis out, and gathers what it splits.
+    jax.shard_map leaves that mesh axis out, and gathers what it splits, or
+    fails to lower. (No issue upstream: delete it where the lower bound is JAX
+    0.11.2, with which tests/agr/test_split_matrices.py passes without.)
     """
     manual = []
 
@@ -98,7 +102,9 @@ def on_shards(
 
     Only the mesh axes that split a leaf are manual. What is traced here can be
     mapped afterwards over what another axis splits, as the pullback of jax.vjp
-    is by jax.vmap; JAX 0.12 cannot lower that where the axis is manual.
+    is by jax.vmap; JAX 0.12 cannot lower that where the axis is manual. (No
+    issue upstream: findings/pullback_mapped_over_a_split_axis.sh fails where
+    ``axis_names`` may go.)
     """
     specs = tuple(jax.typeof(leaf).sharding.spec for leaf in leaves)
     return jax.shard_map(

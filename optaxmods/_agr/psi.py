@@ -119,7 +119,10 @@ def _magnitude(gradient: jax.Array) -> jax.Array:
 
 
 def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
-    """The same number with derivative 0 at 0, where JAX gives |x| a 1."""
+    """The same number with derivative 0 at 0, where JAX gives |x| a 1.
+
+    On purpose: https://github.com/jax-ml/jax/issues/37820.
+    """
     if jnp.iscomplexobj(gradient):
         return _magnitude(gradient)
     entries = gradient.astype(wide_dtype(gradient))
@@ -130,7 +133,9 @@ def _four_over_sum(gradients: Arrays, groups: Groups) -> list[jax.Array]:
     """One number a matrix; 0 where the sum overflows."""
     # XLA's CPU backend writes |g| to memory where the reduction and the
     # elementwise pass share it, which costs more than a step of AdamW. The
-    # barrier makes them two expressions; it costs no copy.
+    # barrier makes them two expressions; it costs no copy. Near
+    # https://github.com/openxla/xla/issues/49131; delete it where
+    # tests/every/test_compiled.py passes without.
     operands = [jax.lax.optimization_barrier(g) for g in gradients]
     totals = matrix_sums(
         [jnp.abs(operand.astype(wide_dtype(operand))) for operand in operands],
@@ -142,7 +147,8 @@ def _four_over_sum(gradients: Arrays, groups: Groups) -> list[jax.Array]:
 def _four_over(total: jax.Array) -> jax.Array:
     # The reciprocal is one division a matrix instead of one an entry. With
     # the factor 4 it stays a normal number for every normal total: 1 / total
-    # overflows for small totals and is flushed to zero for large ones. Sums
+    # overflows for small totals and is flushed to zero for large ones, at
+    # least until https://github.com/openxla/xla/issues/22858 is done. Sums
     # below that, of an all-zero matrix above all, leave alpha at 0, and have
     # no derivative that could be 0 / 0.
     smallest = 2 * float(jnp.finfo(total.dtype).tiny)

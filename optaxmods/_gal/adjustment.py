@@ -432,5 +432,6 @@ def _or_one(positive: jax.Array) -> jax.Array:
 
 def all_finite(tree: Any) -> jax.Array:
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    # Not stacked: under jax.vmap a mesh may split some of them and not others.
+    # Not stacked: under jax.vmap a mesh may split some of them and not others,
+    # which jnp.stack refuses. (No issue upstream.)
     return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

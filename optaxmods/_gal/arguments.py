@@ -176,7 +176,7 @@ def is_variable(node: Any) -> bool:
 
 def plain(leaf: Any) -> Any:
     """An array that may stand in a variable of nnx."""
-    # Those of Flax 0.12.0 lack get_value.
+    # Those of Flax 0.12.0, the lower bound, lack get_value.
     return leaf[...] if is_variable(leaf) else leaf
 
 

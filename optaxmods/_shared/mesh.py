@@ -66,7 +66,8 @@ def varying_axes(array: jax.Array) -> frozenset[Hashable]:
     abstract = jax.typeof(array)
     if hasattr(abstract, "manual_axis_type"):
         return abstract.manual_axis_type.varying
-    return getattr(abstract, "vma", frozenset())  # Before jax 0.10.
+    # Before JAX 0.10: delete it where that is the lower bound.
+    return getattr(abstract, "vma", frozenset())
 
 
 def mean_by_name(value: jax.Array, axis_name: AxisName) -> jax.Array:

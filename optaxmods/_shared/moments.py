@@ -61,7 +61,9 @@ def _zeros(params: optax.Params, dtype_of: Callable[..., Any]) -> optax.Updates:
         return zeros  # Outside of jit they are split already.
     # On automatic axes the compiler would leave zeros that depend on no
     # parameter whole on every device. Here it cannot tell that they do not.
-    # (jax.experimental.shard_alike joins all leaves of one shape.)
+    # (jax.experimental.shard_alike joins all leaves of one shape.) See
+    # https://github.com/jax-ml/jax/issues/16080, closed but still so;
+    # delete this where tests/mesh/test_sharding.py passes without.
     never = jax.lax.optimization_barrier(jnp.asarray(False))
     return jax.tree.map(functools.partial(_or_zeros, never), params, zeros)
 
@@ -98,7 +100,8 @@ def decay_rate(decay: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
 
     ``optax.inject_hyperparams`` gives numbers the dtype of the parameters. In
     bfloat16 0.999 is 1, and the bias correction would divide by 0: the nearest
-    number below 1 stands in.
+    number below 1 stands in. Delete this and :func:`positive_eps` where
+    https://github.com/google-deepmind/optax/issues/1414 is in the lower bound.
     """
     if not _is_narrow(decay):
         return decay

@@ -148,7 +148,9 @@ class AxesOfMetadata(tuple[int, ...]):
     """Axes of one leaf that another tree of the same paths would not give.
 
     They were read from an nnx Variable, of which nnx.Optimizer shows the
-    metadata to ``init`` and hides it from ``update``.
+    metadata to ``init`` and hides it from ``update``: delete this where
+    findings/nnx_optimizer_shows_two_trees.sh fails. Near
+    https://github.com/google-deepmind/optax/issues/1148.
     """
 
 
