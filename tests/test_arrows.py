@@ -1,6 +1,7 @@
 """Which room imports which: the tree of docs/architecture.md, kept."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -35,6 +36,7 @@ BENCHMARKS = {
 }
 
 
+@functools.cache
 def imported(file):
     """Returns the modules that a file imports, lazily or not.
 

@@ -77,6 +77,7 @@ STUDY = Study(
         "smoke": Preset(
             {**COMMON, "epochs": 1},
             seeds=2,
+            variants=["before batch norm, in bfloat16", "attention"],
             methods=["sgd", "lga+sgd", "lga-1e-06+sgd"],
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=5),

@@ -12,8 +12,6 @@ import optaxmods
 from tests.helpers.targets import STEPS, TARGETS, descend, squares
 from tests.helpers.transformations import taught
 
-pytestmark = pytest.mark.usual_compilation
-
 RATE = 1e-2
 TOLERANCE = 3e-2  # That of optax's own test, of an entry and one.
 

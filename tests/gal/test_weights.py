@@ -17,8 +17,6 @@ from tests.helpers.gal_cases import (
 )
 from tests.helpers.gal_theta import layers_of
 
-pytestmark = pytest.mark.usual_compilation
-
 WEIGHTS = {
     "padded": [[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]],
     "signed": [[-1.0, 0.0, 3.0], [0.5, -2.0, 1.0]],
