@@ -23,7 +23,7 @@ from optaxmods._shared.arguments import (
     is_int,
     shown,
 )
-from optaxmods._shared.trees import AxesOfMetadata, is_box_key, names_along
+from optaxmods._shared.paths import AxesOfMetadata, is_box_key, names_along
 
 SET_BY_THE_STEP = {"step", "params", "opt_state"}
 

@@ -30,10 +30,10 @@ class Mutant(NamedTuple):
     equal: str | None = None
 
 
-AGR = "agr/psi agr/largest_coefficient agr/derivatives agr/matrices"
+AGR = "agr/psi agr/damping agr/derivatives agr/matrices"
 AGR += " every/precision"
 ADAM = "agr/adamw every/narrow_moments"
-ADAN = "adan/moments agr/adan_difference every/narrow_moments every/wrappers"
+ADAN = "adan/moments agr/adan every/narrow_moments every/wrappers"
 LGA = "lga/status lga/transform lga/limits lga/floor"
 GAL = "gal/adjustment gal/numbers gal/weights gal/limits gal/routes"
 
@@ -121,7 +121,7 @@ MUTANTS = [
         "_agr/psi.py",
         "if all(isinstance(s, float)",
         "if any(isinstance(s, float)",
-        "agr/adan_difference " + ADAN,
+        "agr/adan " + ADAN,
         equal=(
             "strengths of one call are all numbers, and then equal, or none is"
         ),
@@ -131,14 +131,14 @@ MUTANTS = [
         "_agr/psi.py",
         "in degrees\n        for _ in range(size)\n    ]",
         "in degrees * size\n    ]",
-        "agr/adan_difference " + ADAN,
+        "agr/adan " + ADAN,
     ),
     Mutant(
         "a bound of 1 stays in the program",
         "_agr/psi.py",
         "isinstance(number, float) and number == 1",
         "False",
-        "agr/psi every/compiled agr/largest_coefficient",
+        "agr/psi every/compiled agr/damping",
         equal="min(alpha, 1) and 1 alpha are alpha; the program is longer",
     ),
     Mutant(
@@ -681,7 +681,7 @@ MUTANTS = [
     Mutant(
         "theta's gradient is that of one shard",
         "_shared/mesh.py",
-        "return sum_by_name(leaf, splitting_names(leaf, tuple(axes)))",
+        "return sum_by_name(leaf, splitting_names(leaf, names))",
         "return leaf",
         "gal/jax_transforms",
     ),

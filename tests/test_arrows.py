@@ -1,38 +1,41 @@
-"""Which room imports which: the tree of docs/architecture.md, kept."""
+"""Which room imports which: the tables of docs/architecture.md, kept."""
 
 import ast
 import functools
 import pathlib
+import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-# What each room may import beside itself and packages of others.
-LIBRARY = {
-    "_shared": [],
-    "_adan": ["_shared"],
-    "_agr": ["_shared", "_adan"],
-    "_lga": ["_shared"],
-    "_gal": ["_shared"],
-    "flax": ["_shared"],
-    "__init__": ["_adan", "_agr", "_lga", "_gal", "flax"],
-}
+PAGE = (ROOT / "docs/architecture.md").read_text()
 
-PRIVATE = {room for room in LIBRARY if room.startswith("_")}
-BENCHMARKS = {
-    "study": [],
-    "data": [],
-    "models": [],
-    "contenders": ["study"],
-    "training": ["study", "data", "models", "contenders"],
-    "runs": ["study"],
-    "reporting": ["study", "data", "runs"],
-    "studies": [
-        *("study", "data", "models", "contenders", "training", "reporting"),
-    ],
-    "costs": ["runs"],
-    "__main__": ["study", "studies", "data", "runs", "reporting"],
-    "__init__": [],
+
+def table(heading):
+    """Returns the rows of a table of the page, as pairs of lists of names."""
+    (rows,) = re.findall(
+        rf"\| {heading} [^\n]*\n\|[-| ]*\n((?:\|[^\n]*\n)+)", PAGE
+    )
+    for row in rows.splitlines():
+        left, right = row.strip("|").split(" | ")
+        yield re.findall(r"`([^`]+)`", left), re.findall(r"`([^`]+)`", right)
+
+
+# What each room may import beside itself and packages of others.
+MAY = {
+    room: others for rooms, others in table("folder or file") for room in rooms
+}
+LIBRARY, BENCHMARKS = (
+    {
+        room.removeprefix(f"{package}/"): others
+        for room, others in MAY.items()
+        if room.startswith(package)
+    }
+    for package in ("optaxmods", "benchmarks")
+)
+PRIVATE = {room for room in LIBRARY if room.startswith("_")} - {"__init__"}
+TESTED_IN = {
+    source: tests for sources, tests in table("source") for source in sources
 }
 
 
@@ -46,7 +49,8 @@ def imported(file):
     for_types = {
         inner
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if isinstance(node, ast.If)
+        and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
         for statement in node.body
         for inner in ast.walk(statement)
     }
@@ -59,6 +63,12 @@ def imported(file):
             assert not node.level, f"{file}: relative"
             # Either may be a module.
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(
+            node.func
+        ):
+            (argument,) = node.args
+            if isinstance(argument, ast.Constant):
+                names.add(argument.value)
     return names
 
 
@@ -102,27 +112,25 @@ def test_every_room_is_known(package, rooms):
     assert found - {"__pycache__", "py", "results"} == set(rooms)
 
 
+def module_of(file):
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
 @pytest.mark.parametrize("package", ["optaxmods", "benchmarks"])
 def test_modules_import_no_circle(package):
-    files = sorted((ROOT / package).rglob("*.py"))
-    names = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-        for path in files
-    }
-    left = {
-        name: {
-            other
-            for other in names
-            if other != name
-            and any(
-                module == other or module.startswith(f"{other}.")
-                for module in imported(path)
-            )
-        }
-        for name, path in names.items()
-        if path.stem != "__init__"
-    }
-    left = {name: found & set(left) for name, found in left.items()}
+    files = {module_of(file): file for file in files_of(package)}
+
+    def reached(name):
+        """A module, and the packages around it that the importer is not in."""
+        for module in imported(files[name]):
+            parts = module.split(".")
+            around = [".".join(parts[: n + 1]) for n in range(len(parts))]
+            known = [each for each in around if each in files]
+            yield from known[-1:]  # Its own package's face, too.
+            yield from (p for p in known if not f"{name}.".startswith(f"{p}."))
+
+    left = {name: set(reached(name)) for name in files}
     while ends := [name for name, found in left.items() if not found]:
         left = {
             name: found - set(ends)
@@ -130,6 +138,25 @@ def test_modules_import_no_circle(package):
             if name not in ends
         }
     assert not left
+
+
+def test_a_test_is_found_from_its_source():
+    for file in files_of("optaxmods"):
+        source = str(file.relative_to(ROOT / "optaxmods").with_suffix(""))
+        if file.stem != "__init__":
+            own = f"{file.parent.name.strip('_')}/test_{file.stem}"
+            for test in TESTED_IN.get(source, [own]):
+                assert (ROOT / "tests" / f"{test}.py").exists(), source
+    assert all(
+        (ROOT / f"optaxmods/{source}.py").exists() for source in TESTED_IN
+    )
+
+
+def test_nothing_private_of_optax_or_jax_is_imported():
+    folders = ("optaxmods", "benchmarks", "tests", "docs")
+    for file in (file for folder in folders for file in files_of(folder)):
+        for module in imported(file):
+            assert not module.startswith(("optax._src", "jax._src")), file
 
 
 @pytest.mark.parametrize("folder", ["tests", "docs"])

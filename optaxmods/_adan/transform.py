@@ -8,9 +8,10 @@ import optax
 from optaxmods._adan.moments import adan_moments
 from optaxmods._adan.proximal import add_proximal_decay
 from optaxmods._adan.restart import Restart
-from optaxmods._shared.arguments import check_flag, check_mask, check_rates
+from optaxmods._shared.arguments import check_flag, check_rates
 from optaxmods._shared.dtypes import returning_as_came, returning_steps
 from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
+from optaxmods._shared.trees import check_mask
 
 
 def scale_by_adan(

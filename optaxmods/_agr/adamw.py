@@ -12,7 +12,6 @@ from optaxmods._agr.matrices import AxisNames, ReductionAxes
 from optaxmods._shared.arguments import (
     check_flag,
     check_floating,
-    check_mask,
     check_moments,
     check_rates,
     check_state,
@@ -31,7 +30,7 @@ from optaxmods._shared.moments import (
     zero_second_moments,
 )
 from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
-from optaxmods._shared.trees import beside
+from optaxmods._shared.trees import beside, check_mask
 
 
 def scale_by_agr_adam(

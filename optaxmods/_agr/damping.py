@@ -1,7 +1,6 @@
 """AGR's arguments as one value, which all transformations with AGR hold."""
 
 from collections.abc import Sequence
-import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ from optaxmods._agr.matrices import (
     matrix_groups,
 )
 from optaxmods._agr.psi import Degree
-from optaxmods._shared.arguments import check_number, number_of
+from optaxmods._shared.arguments import checked_share, number_of
 
 
 class Damping(NamedTuple):
@@ -47,9 +46,7 @@ class Damping(NamedTuple):
 
     def __call__(self, updates: optax.Updates, count: Any) -> optax.Updates:
         """Psi of every weight matrix, in float32 or wider."""
-        (regularized,) = psi.regularize(
-            (updates,), (self.at(count),), self.reduction_axes, self.axis_name
-        )
+        (regularized,) = self.of_each((updates,), (self.at(count),))
         return regularized
 
 
@@ -64,9 +61,3 @@ def damping(
     max_alpha = checked_share("max_alpha", max_alpha)
     check_axes(reduction_axes, axis_name)
     return Damping(strength, max_alpha, reduction_axes, axis_name)
-
-
-def checked_share(name: str, share: Any, **options: Any) -> Any:
-    """Returns a number as a float."""
-    check_number(name, share, lambda x: 0 <= x <= 1, "in [0, 1]", **options)
-    return float(share) if isinstance(share, numbers.Real) else share

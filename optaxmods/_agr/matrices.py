@@ -17,15 +17,20 @@ import jax.numpy as jnp
 import optax
 
 from optaxmods._shared.arguments import check_arrays, is_int, shown
-from optaxmods._shared.mesh import axis_size, check_bound, splitting_names
-from optaxmods._shared.trees import (
+from optaxmods._shared.mesh import (
+    axis_size,
+    check_bound,
+    names_of,
+    splitting_names,
+)
+from optaxmods._shared.paths import (
     AxesOfMetadata,
     is_box_key,
-    is_function,
     key_names,
     label,
     names_along,
 )
+from optaxmods._shared.trees import is_function
 
 Axes = tuple[int, ...]
 ReductionAxes = None | str | Axes | Any | Callable[[optax.Updates], Any]
@@ -255,10 +260,7 @@ def _leaf_axes(
 
 
 def _leaf_axis_names(path: Any, entries: _Entries) -> tuple[str, ...]:
-    entry = entries.of(path)
-    if entry is None:
-        return ()
-    names = (entry,) if isinstance(entry, str) else tuple(entry)
+    names = names_of(entries.of(path))
     if len(set(names)) < len(names):
         raise ValueError(
             f"axis_name {names} names a mesh axis twice for {label(path)};"

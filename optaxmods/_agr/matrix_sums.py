@@ -63,8 +63,8 @@ def _split_by_type(
     mesh, spec = sharding.mesh, sharding.spec
     if (
         set(mesh.axis_types) != {AxisType.Explicit}
-        # Before, jax.vmap over an axis that is split fails in jax.shard_map,
-        # near https://github.com/jax-ml/jax/issues/23476.
+        # Before, jax.vmap over an axis that is split fails in jax.shard_map:
+        # delete this where JAX 0.10 is the lower bound.
         or jax.__version_info__ < (0, 10)
         # Not yet a sum over the mesh: JAX says so where |g| is formed.
         or spec.unreduced

@@ -5,9 +5,7 @@ The maths of the adjustment stands in :mod:`optaxmods._gal.adjustment`.
 
 from collections.abc import Callable, Sequence
 import dataclasses
-import numbers
 from typing import Any
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +14,12 @@ from optaxmods._gal import adjustment, arguments
 from optaxmods._gal import network as networks
 from optaxmods._gal.losses import LossFn, losses_by_gradient
 from optaxmods._gal.network import Theta
-from optaxmods._shared.arguments import check_number, check_size, check_word
+from optaxmods._shared.arguments import check_word
 from optaxmods._shared.mesh import check_axis_names, sum_by_name
 
 ACCEPT = ("<=", "<", "always", "never")
 CONVENTIONS = ("paper", "released")
 REMAINDERS = ("auto", "finite", "quadratic")
-# Training can diverge at this magnitude and above.
-LARGE_MAGNITUDE = 0.1
-SCHEDULE_HINT = "what a schedule returns for the step may be traced"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,10 +137,11 @@ class GradientAdjuster:
         ):
             check_word(name, getattr(self, name), known)
         networks.check(self.network)
-        check_size("eps", self.eps, schedule_hint=SCHEDULE_HINT)
+        arguments.check_eps(self.eps)
         arguments.check_step(self.tentative_step)
         check_axis_names(self.axis_name)
-        _check_magnitude(self.magnitude)
+        arguments.check_activation(self.activation)
+        arguments.check_magnitude(self.magnitude)
 
     def init(self, key: jax.Array, num_features: int) -> Theta:
         """Returns theta for features of ``num_features`` entries.
@@ -257,22 +253,4 @@ class GradientAdjuster:
         """
         return adjustment.share_improved(
             self, theta, features, loss_fn, tentative_step, example_weights, key
-        )
-
-
-def _check_magnitude(magnitude: Any) -> None:
-    check_number(
-        "magnitude",
-        magnitude,
-        lambda x: 0 <= x <= 1,
-        "in [0, 1]",
-        schedule_hint=SCHEDULE_HINT,
-    )
-    is_known = isinstance(magnitude, numbers.Real)
-    if is_known and float(magnitude) >= LARGE_MAGNITUDE:
-        warnings.warn(
-            f"a magnitude of {float(magnitude)} can make training diverge"
-            " although its adjustments are accepted; the paper's are 0.001 and"
-            " 0.01",
-            stacklevel=4,  # Where the adjuster is made, as a dataclass is.
         )

@@ -433,5 +433,5 @@ def _or_one(positive: jax.Array) -> jax.Array:
 def all_finite(tree: Any) -> jax.Array:
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
     # Not stacked: under jax.vmap a mesh may split some of them and not others,
-    # which jnp.stack refuses. (No issue upstream.)
+    # which jnp.stack refuses.
     return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

@@ -1,19 +1,27 @@
 """What GAL says to bad arguments: one sentence, as early as it can."""
 
 from collections.abc import Mapping
+import numbers
 import operator
 from typing import Any
+import warnings
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from optaxmods._gal.losses import LossFn
+from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import (
     check_size,
+    checked_share,
     is_int,
     shown,
 )
+
+# Training can diverge at this magnitude and above.
+LARGE_MAGNITUDE = 0.1
+SCHEDULE_HINT = "what a schedule returns for the step may be traced"
 
 
 def checked_sizes(hidden_sizes: Any) -> tuple[int, ...]:
@@ -31,6 +39,30 @@ def checked_sizes(hidden_sizes: Any) -> tuple[int, ...]:
             f" (16,) for one hidden layer, got {shown(hidden_sizes)}."
         )
     return sizes
+
+
+def check_activation(activation: Any) -> None:
+    if activation is not None and not callable(activation):
+        raise ValueError(
+            "activation must be None or a function, such as jax.nn.relu, got"
+            f" {shown(activation)}."
+        )
+
+
+def check_eps(eps: Any) -> None:
+    check_size("eps", eps, schedule_hint=SCHEDULE_HINT)
+
+
+def check_magnitude(magnitude: Any) -> None:
+    checked_share("magnitude", magnitude, schedule_hint=SCHEDULE_HINT)
+    is_known = isinstance(magnitude, numbers.Real)
+    if is_known and float(magnitude) >= LARGE_MAGNITUDE:
+        warnings.warn(
+            f"a magnitude of {float(magnitude)} can make training diverge"
+            " although its adjustments are accepted; the paper's are 0.001 and"
+            " 0.01",
+            stacklevel=4,  # Where the adjuster is made, as a dataclass is.
+        )
 
 
 def check_num_features(num_features: Any) -> None:
@@ -158,6 +190,15 @@ FITTING = (
     "it must be jax.vjp(...)[1] of a function of the params that the updates"
     " are gradients of"
 )
+
+
+def check_like(gradient: Any, theta: Theta) -> None:
+    shapes, expected = (jax.tree.map(jnp.shape, t) for t in (gradient, theta))
+    if shapes != expected:
+        raise ValueError(
+            "adjuster_grads must be the gradient of adjuster.loss(theta, ...)"
+            f" in theta, with theta's shapes {expected}, got {shapes}."
+        )
 
 
 def is_absent(node: Any) -> bool:

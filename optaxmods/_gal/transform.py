@@ -174,7 +174,7 @@ def gal(
                 key,
             )
         else:
-            _check_like(adjuster_grads, state.gal_theta)
+            arguments.check_like(adjuster_grads, state.gal_theta)
         return updates, _taught(tx, state, adjuster_grads, extra_args)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -229,15 +229,6 @@ def _directly(
 
     updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
     return updates, adjusted.theta_gradient
-
-
-def _check_like(gradient: Any, theta: Theta) -> None:
-    shapes, expected = (jax.tree.map(jnp.shape, t) for t in (gradient, theta))
-    if shapes != expected:
-        raise ValueError(
-            "adjuster_grads must be the gradient of adjuster.loss(theta, ...)"
-            f" in theta, with theta's shapes {expected}, got {shapes}."
-        )
 
 
 def _as_key(key: Any) -> jax.Array:

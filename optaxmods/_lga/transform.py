@@ -160,19 +160,19 @@ def lga(
     """
     rule = status.checked(
         Rule(
-            gamma,
-            status_every,
-            eps,
-            xi,
-            log_base,
-            decay_factor,
-            gamma_min,
-            upper_bound,
-            lower_bound,
-            omega_loss,
-            push_zero_gradients,
-            gradient_floor,
-            axis_name,
+            gamma=gamma,
+            status_every=status_every,
+            eps=eps,
+            xi=xi,
+            log_base=log_base,
+            decay_factor=decay_factor,
+            gamma_min=gamma_min,
+            upper_bound=upper_bound,
+            lower_bound=lower_bound,
+            omega_loss=omega_loss,
+            push_zero_gradients=push_zero_gradients,
+            gradient_floor=gradient_floor,
+            axis_name=axis_name,
         )
     )
 
@@ -283,19 +283,19 @@ def with_lga(
     check_transformation("inner", inner)
     rule = status.checked(
         Rule(
-            gamma,
-            status_every,
-            eps,
-            xi,
-            log_base,
-            decay_factor,
-            gamma_min,
-            upper_bound,
-            lower_bound,
-            omega_loss,
-            push_zero_gradients,
-            gradient_floor,
-            axis_name,
+            gamma=gamma,
+            status_every=status_every,
+            eps=eps,
+            xi=xi,
+            log_base=log_base,
+            decay_factor=decay_factor,
+            gamma_min=gamma_min,
+            upper_bound=upper_bound,
+            lower_bound=lower_bound,
+            omega_loss=omega_loss,
+            push_zero_gradients=push_zero_gradients,
+            gradient_floor=gradient_floor,
+            axis_name=axis_name,
         )
     )
     inner = optax.with_extra_args_support(inner)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._shared.trees import MASK_IS, label
+from optaxmods._shared.paths import label
 
 INJECTED = "a schedule of it goes through optax.inject_hyperparams"
 REAL = (
@@ -99,6 +99,12 @@ def check_size(name: str, value: Any, **options: Any) -> None:
     )
 
 
+def checked_share(name: str, share: Any, **options: Any) -> Any:
+    """Returns a number as a float."""
+    check_number(name, share, lambda x: 0 <= x <= 1, "in [0, 1]", **options)
+    return float(share) if isinstance(share, numbers.Real) else share
+
+
 def check_rates(**rates: Any) -> None:
     """Of what optax scales by: numbers or schedules."""
     for name, rate in rates.items():
@@ -155,21 +161,6 @@ def check_flag(name: str, value: Any) -> None:
     # A string such as "False" would be true, and an array is not one word.
     if not is_boolean(value) or jnp.ndim(value):
         raise ValueError(f"{name} must be True or False, got {shown(value)}.")
-
-
-def check_mask(mask: Any) -> None:
-    """Refuses a leaf that is no boolean; the leaves of a tree go unseen."""
-    is_leaf = jax.tree_util.all_leaves([mask])
-    if is_leaf and not callable(mask) and not is_boolean(mask):
-        raise ValueError(f"{MASK_IS}, got {shown(mask)}.")
-    # What optax.inject_hyperparams makes of a callable: it takes one for a
-    # schedule, and hands on what that returned for a step.
-    if is_leaf and is_boolean(mask):
-        raise ValueError(
-            f"mask is {mask} for all parameters: pass weight_decay=0 or no"
-            " mask instead, and with optax.inject_hyperparams name a callable"
-            " in static_args."
-        )
 
 
 def is_transformation(value: Any) -> bool:

@@ -127,7 +127,7 @@ def returning_steps(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
-def _is_given(updates: Any) -> bool:
+def _is_given(updates: Any) -> bool:  # Type checkers see through no less.
     return updates is not None
 
 

@@ -20,10 +20,15 @@ def check_axis_names(axis_name: Any) -> None:
         )
 
 
+def names_of(axis_name: AxisName) -> tuple[str, ...]:
+    if isinstance(axis_name, str):
+        return (axis_name,)
+    return tuple(axis_name or ())
+
+
 def check_bound(axis_name: AxisName) -> None:
     """Raises a sentence where jax.lax.psum would fail without one."""
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name
-    for name in names or ():
+    for name in names_of(axis_name):
         if not is_bound(name):
             raise ValueError(
                 f"axis_name names {name!r}, which is no manual mesh axis here;"
@@ -80,9 +85,9 @@ def sum_by_name(value: jax.Array, axis_name: Any) -> jax.Array:
 
 def sum_of_shards(tree: Any, axis_name: AxisName) -> Any:
     """Sums what differentiation has not summed over the shards already."""
-    axes = (axis_name,) if isinstance(axis_name, str) else axis_name or ()
+    names = names_of(axis_name)
 
     def summed(leaf: jax.Array) -> jax.Array:
-        return sum_by_name(leaf, splitting_names(leaf, tuple(axes)))
+        return sum_by_name(leaf, splitting_names(leaf, names))
 
     return jax.tree.map(summed, tree)

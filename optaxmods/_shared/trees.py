@@ -7,11 +7,13 @@ hold anything: an array that is not trained, or a function.
 from collections.abc import Callable
 import functools
 import numbers
-import re
 from typing import Any
 
 import jax
 import optax
+
+from optaxmods._shared.arguments import is_boolean, shown
+from optaxmods._shared.paths import joined, key_names, label
 
 GRADIENTS = "the gradients"
 AT_INIT = "the parameters that init was given"
@@ -86,6 +88,21 @@ def beside(
     )
 
 
+def check_mask(mask: Any) -> None:
+    """Refuses a leaf that is no boolean; the leaves of a tree go unseen."""
+    is_leaf = jax.tree_util.all_leaves([mask])
+    if is_leaf and not callable(mask) and not is_boolean(mask):
+        raise ValueError(f"{MASK_IS}, got {shown(mask)}.")
+    # What optax.inject_hyperparams makes of a callable: it takes one for a
+    # schedule, and hands on what that returned for a step.
+    if is_leaf and is_boolean(mask):
+        raise ValueError(
+            f"mask is {mask} for all parameters: pass weight_decay=0 or no"
+            " mask instead, and with optax.inject_hyperparams name a callable"
+            " in static_args."
+        )
+
+
 def checked_mask(mask: Any) -> Any:
     """A mask that says where it is none of the tree that it is for."""
     if mask is None:
@@ -104,54 +121,15 @@ def checked_mask(mask: Any) -> Any:
             ) from None
         for path, leaf in jax.tree_util.tree_leaves_with_path(found):
             # Text and functions are true, whatever they say or return.
-            if isinstance(leaf, str) or callable(leaf):
-                what = f"{leaf!r}" if isinstance(leaf, str) else "a function"
-            elif getattr(leaf, "shape", ()) != ():
-                what = f"an array of shape {leaf.shape}"
-            else:
-                continue
-            raise ValueError(
-                f"mask must be a tree of booleans, but {label(path)} is {what}:"
-                " one boolean for each parameter."
-            )
+            is_true = isinstance(leaf, str) or callable(leaf)
+            if is_true or getattr(leaf, "shape", ()) != ():
+                raise ValueError(
+                    f"mask must be a tree of booleans, but {label(path)} is"
+                    f" {shown(leaf)}: one boolean for each parameter."
+                )
         return found
 
     return mask_of
-
-
-def label(path: Any) -> str:
-    return _joined(key_names(path))
-
-
-def key_names(path: Any) -> tuple[str, ...]:
-    """A path that dictionaries, lists and attributes share."""
-    return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
-
-
-def is_box_key(key: Any) -> bool:
-    return key == jax.tree_util.GetAttrKey("value")
-
-
-def names_along(path: Any) -> tuple[str, ...]:
-    """The names along a path; those of a flattened dictionary are split."""
-    names = []
-    for key in path:
-        parts = getattr(key, "key", None)
-        if not isinstance(parts, tuple):
-            parts = key_names((key,))
-        for part in parts:
-            names += re.split(r"[/.]", str(part))
-    return tuple(names)
-
-
-class AxesOfMetadata(tuple[int, ...]):
-    """Axes of one leaf that another tree of the same paths would not give.
-
-    They were read from an nnx Variable, of which nnx.Optimizer shows the
-    metadata to ``init`` and hides it from ``update``: delete this where
-    findings/nnx_optimizer_shows_two_trees.sh fails. Near
-    https://github.com/google-deepmind/optax/issues/1148.
-    """
 
 
 def _is_none(node: Any) -> bool:
@@ -188,10 +166,10 @@ def _difference(
     for path, leaf in mine.items():
         # A gradient is None where anything may be.
         if leaf is not None and not _has_part(theirs, path):
-            return f"{_joined(path)} is in {our_name} alone"
+            return f"{joined(path)} is in {our_name} alone"
     for path in sorted(theirs):
         if not any(path[: len(prefix)] == prefix for prefix in mine):
-            return f"{_joined(path)} is in {other_name} alone"
+            return f"{joined(path)} is in {other_name} alone"
     return _containers(leaves, ours, other)
 
 
@@ -231,7 +209,3 @@ def _containers(leaves: list[tuple[Any, Any]], ours: Any, other: Any) -> str:
 def _has_part(paths: set[tuple[str, ...]], path: tuple[str, ...]) -> bool:
     """Whether something lies there, or below."""
     return any(other[: len(path)] == path for other in paths)
-
-
-def _joined(path: tuple[str, ...]) -> str:
-    return "/".join(path) or "the only leaf"

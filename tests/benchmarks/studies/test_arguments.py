@@ -84,9 +84,11 @@ def changed(arguments, values, prefix=""):
             for path, inner in changed(value, values, f"{name}."):
                 yield path, {**arguments, name: inner}
         else:
-            first, second = values[f"{prefix}{name}"]
+            path = f"{prefix}{name}"
+            assert path in values, f"name two values of {path} in VALUES"
+            first, second = values[path]
             other = second if value == first else first
-            yield f"{prefix}{name}", {**arguments, name: other}
+            yield path, {**arguments, name: other}
 
 
 # Of entries, so that bounds hold some and not others.

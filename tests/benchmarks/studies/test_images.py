@@ -30,7 +30,9 @@ def made(monkeypatch):
     def collect(model, make_optimizer, data, **settings):
         calls.append((model, make_optimizer, data, settings))
         ones = jnp.ones((len(settings["seeds"]), 2))
-        return classification.Curves(ones, ones, ones, ones)
+        return classification.Curves(
+            *[ones] * len(classification.Curves._fields)
+        )
 
     monkeypatch.setattr(classification, "train", collect)
     return calls

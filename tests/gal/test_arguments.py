@@ -47,6 +47,7 @@ def apply(theta, z):
         ({"network": "MLP"}, "network must be a flax.linen module or a pair"),
         ({"network": (init,)}, "network must be a flax.linen module"),
         ({"network": nn.Dense}, r"network must be an instance.* Dense\(\)"),
+        ({"activation": "relu"}, "activation must be None or a function"),
         ({"hidden_sizes": 16}, r"hidden_sizes must be .* \(16,\) for one"),
         ({"hidden_sizes": None}, "hidden_sizes must be a sequence of ints"),
         ({"hidden_sizes": "16"}, "hidden_sizes must be a sequence of ints"),
@@ -152,11 +153,6 @@ def test_a_loss_that_is_no_function(wrong):
     for method in (ADJUSTER.loss, ADJUSTER.compare):
         with pytest.raises(TypeError, match="is not callable"):
             method(THETA, FEATURES, wrong)
-
-
-def test_an_activation_that_is_no_function():
-    with pytest.raises(TypeError, match="'str' object is not callable"):
-        GradientAdjuster((4,), activation="relu").apply(THETA, FEATURES)
 
 
 @pytest.mark.parametrize("wrong", [3, (FEATURES, lambda dz: (dz,))])
