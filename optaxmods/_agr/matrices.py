@@ -18,9 +18,9 @@ import optax
 
 from optaxmods._shared.arguments import check_arrays, is_int, shown
 from optaxmods._shared.mesh import (
+    as_names,
     axis_size,
     check_bound,
-    names_of,
     splitting_names,
 )
 from optaxmods._shared.paths import (
@@ -260,7 +260,7 @@ def _leaf_axes(
 
 
 def _leaf_axis_names(path: Any, entries: _Entries) -> tuple[str, ...]:
-    names = names_of(entries.of(path))
+    names = as_names(entries.of(path))
     if len(set(names)) < len(names):
         raise ValueError(
             f"axis_name {names} names a mesh axis twice for {label(path)};"

@@ -20,7 +20,7 @@ def check_axis_names(axis_name: Any) -> None:
         )
 
 
-def names_of(axis_name: AxisName) -> tuple[str, ...]:
+def as_names(axis_name: AxisName) -> tuple[str, ...]:
     if isinstance(axis_name, str):
         return (axis_name,)
     return tuple(axis_name or ())
@@ -28,7 +28,7 @@ def names_of(axis_name: AxisName) -> tuple[str, ...]:
 
 def check_bound(axis_name: AxisName) -> None:
     """Raises a sentence where jax.lax.psum would fail without one."""
-    for name in names_of(axis_name):
+    for name in as_names(axis_name):
         if not is_bound(name):
             raise ValueError(
                 f"axis_name names {name!r}, which is no manual mesh axis here;"
@@ -85,7 +85,7 @@ def sum_by_name(value: jax.Array, axis_name: Any) -> jax.Array:
 
 def sum_of_shards(tree: Any, axis_name: AxisName) -> Any:
     """Sums what differentiation has not summed over the shards already."""
-    names = names_of(axis_name)
+    names = as_names(axis_name)
 
     def summed(leaf: jax.Array) -> jax.Array:
         return sum_by_name(leaf, splitting_names(leaf, names))
