@@ -24,7 +24,6 @@ import optax
 
 from benchmarks.costs import common
 from benchmarks.runs import machine
-from benchmarks.study import Device
 from optaxmods import GradientAdjuster, adjuster_params, gal
 
 SIZES = (784, 512, 512, 100)
@@ -43,7 +42,7 @@ class Result(NamedTuple):
     command: str
     jax: str
     jaxlib: str
-    device: Device
+    device: machine.Device
     # Of one gradient, in units of the logits.
     logits_reserved: Mapping[str, float]
     milliseconds: Mapping[str, Sequence[float]]  # All times of a step.
