@@ -561,7 +561,7 @@ MUTANTS = [
     ),
     Mutant(
         "a tie has improved",
-        "_gal/adjustment.py",
+        "_gal/algorithm.py",
         "improved = change(adjusted) < change(vanilla.gradient)",
         "improved = change(adjusted) <= change(vanilla.gradient)",
         GAL,
@@ -583,8 +583,8 @@ MUTANTS = [
     Mutant(
         "the remainder has no sign in its mean's slope",
         "_gal/adjustment.py",
-        "return mean, _used(batch, jnp.sign(r) * batch.part)",
-        "return mean, _used(batch, batch.part)",
+        "return mean, batch.used(jnp.sign(r) * batch.part)",
+        "return mean, batch.used(batch.part)",
         GAL,
     ),
     Mutant(
@@ -596,14 +596,14 @@ MUTANTS = [
     ),
     Mutant(
         "released: the first-order term has one 1 / N",
-        "_gal/adjustment.py",
+        "_gal/algorithm.py",
         "r = r - descent + descent / batch.count",
         "r = r",
         GAL,
     ),
     Mutant(
         "released: its slope has one 1 / N",
-        "_gal/adjustment.py",
+        "_gal/algorithm.py",
         "slope = slope - vanilla.gradient + vanilla.gradient / batch.count",
         "slope = slope",
         GAL,
@@ -653,27 +653,27 @@ MUTANTS = [
     Mutant(
         "a climbing example is accepted when it falls",
         "_gal/adjustment.py",
-        "        change = _signed(batch, change)\n",
+        "        change = batch.signed(change)\n",
         "        pass\n",
         GAL,
     ),
     Mutant(
         "weights' shares are of their sizes",
-        "_gal/adjustment.py",
+        "_gal/examples.py",
         "share = weights / count\n",
         "share = weights / size\n",
         GAL,
     ),
     Mutant(
         "weights of no mean give numbers",
-        "_gal/adjustment.py",
+        "_gal/examples.py",
         "jnp.where(has_mean, count, jnp.nan)",
         "jnp.where(has_mean, count, 1)",
         GAL,
     ),
     Mutant(
         "the network sees masked entries",
-        "_gal/adjustment.py",
+        "_gal/network.py",
         "is_seen = (batch.share != 0)[..., None] & ~is_mask",
         "is_seen = (batch.share != 0)[..., None]",
         GAL + " gal/vocabulary",

@@ -1,6 +1,8 @@
 """The settings of gradient adjustment learning (GAL), and its loss.
 
-The maths of the adjustment stands in :mod:`optaxmods._gal.adjustment`.
+The maths stands in :mod:`optaxmods._gal.algorithm`, Algorithm 1, and in what it
+calls: :mod:`optaxmods._gal.network`, Eq. 3, and
+:mod:`optaxmods._gal.adjustment`, Eq. 4 to 7.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optaxmods._gal import adjustment, arguments
+from optaxmods._gal import algorithm, arguments
 from optaxmods._gal import network as networks
-from optaxmods._gal.losses import LossFn, losses_by_gradient
+from optaxmods._gal.losses import LossFn, injected, losses_by_gradient
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_word
 from optaxmods._shared.mesh import check_axis_names, sum_by_name
@@ -161,7 +163,6 @@ class GradientAdjuster:
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
         arguments.check_features(features)
-        networks.check_theta(self.network, theta)
         return networks.apply(self.network, self.activation, theta, features)
 
     def loss(
@@ -214,7 +215,7 @@ class GradientAdjuster:
           TypeError: a ``loss_fn`` or an ``activation`` that is no function, in
             Python's own words.
         """
-        batch, adjusted = adjustment.adjust(
+        batch, adjusted = algorithm.adjust(
             self, theta, features, loss_fn, tentative_step, example_weights, key
         )
         z = batch.z
@@ -229,9 +230,9 @@ class GradientAdjuster:
             )
             counted = jnp.where(batch.share != 0, losses, idle)
             mean = jnp.sum(counted * batch.share)
-        mean = mean + adjustment.injected(adjusted.cotangent, z)
+        mean = mean + injected(adjusted.cotangent, z)
         mean = sum_by_name(mean, self.axis_name)
-        taught = adjustment.injected(adjusted.theta_gradient, theta)
+        taught = injected(adjusted.theta_gradient, theta)
         return mean + taught.astype(mean.dtype), adjusted.metrics
 
     def compare(
@@ -251,6 +252,6 @@ class GradientAdjuster:
         \partial z)`, accepted or not; one whose loss is to be raised, by the
         sign of its weight, where it is raised more.
         """
-        return adjustment.share_improved(
+        return algorithm.share_improved(
             self, theta, features, loss_fn, tentative_step, example_weights, key
         )

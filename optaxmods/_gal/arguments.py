@@ -176,7 +176,8 @@ def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
         )
 
 
-def check_pulled_back(cotangents: Any) -> None:
+def checked_pulled_back(cotangents: Any, updates: Any) -> Any:
+    """What to add to the updates, out of the pullback's tuple."""
     is_sequence = isinstance(cotangents, (tuple, list))
     if not is_sequence or len(cotangents) != 1:
         what = f"{len(cotangents)}" if is_sequence else shown(cotangents)
@@ -184,6 +185,9 @@ def check_pulled_back(cotangents: Any) -> None:
             "pullback must be that of a function of params alone, which returns"
             f" one cotangent in a tuple, but it returned {what}."
         )
+    (added,) = cotangents
+    _check_fits(added, updates)
+    return added
 
 
 FITTING = (
@@ -226,7 +230,7 @@ def is_moved(update: Any) -> bool:
     return not is_absent(update) and _kind(update) is not None
 
 
-def check_fits(added: Any, updates: Any) -> None:
+def _check_fits(added: Any, updates: Any) -> None:
     """Refuses what a sum with the updates would broadcast, or cut to fit."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(
         updates, is_leaf=is_absent

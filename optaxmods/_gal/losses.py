@@ -1,7 +1,7 @@
 """The losses of GAL's objective, with the derivative that GAL has formed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.custom_derivatives import SymbolicZero
@@ -9,6 +9,17 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 import jax.numpy as jnp
 
 LossFn = Callable[[jax.Array], jax.Array]
+
+
+class Vanilla(NamedTuple):
+    """The losses and their gradient, each example's by itself."""
+
+    losses: jax.Array  # [...]
+    gradient: jax.Array  # [..., d]; dl/dz
+
+
+def vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
+    return Vanilla(*losses_and_gradient(loss_fn, z))
 
 
 def losses_and_gradient(
@@ -92,3 +103,27 @@ def _along(
         [tangents[index] for index in moved],
     )
     return tangent
+
+
+@jax.custom_jvp
+def injected(cotangent: Any, primal: Any) -> jax.Array:
+    """0, with the gradient ``cotangent`` in ``primal``.
+
+    Written as x - stop_gradient(x), a number that is not finite would make the
+    loss one too.
+    """
+    del primal
+    return jnp.zeros_like(_inner(cotangent, cotangent))
+
+
+@injected.defjvp
+def _injected_jvp(primals, tangents):
+    cotangent, primal = primals
+    return injected(cotangent, primal), _inner(cotangent, tangents[1])
+
+
+def _inner(a: Any, b: Any) -> jax.Array:
+    products = jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)
+    if not jax.tree.leaves(products):  # A network without parameters.
+        return jnp.zeros([])
+    return jax.tree.reduce(jnp.add, products)

@@ -1,41 +1,89 @@
-"""The adjustment network h of GAL: the default one, or the user's."""
+"""Eq. 3 of GAL, by its adjustment network h: the default one, or the user's."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import functools
 import inspect
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from optaxmods._gal import linear_stack
+from optaxmods._gal.examples import Examples
 from optaxmods._gal.linear_stack import THETA_IS, Activation, Theta
 from optaxmods._shared.arguments import shown
+
+if TYPE_CHECKING:
+    from optaxmods._gal.adjuster import GradientAdjuster
+
+# Above this, where float32 squares overflow, a feature is a mask.
+LARGEST = 1.8e19
+
+
+def direction(
+    adjuster: GradientAdjuster, theta: Theta, batch: Examples, key: Any
+) -> tuple[jax.Array, Callable[[jax.Array], Theta]]:
+    """Eq. 3, where padding and masked entries are 0, and its pullback.
+
+    Theta's gradient is a product with the features, and 0 times what is no
+    number is none. Masks are infinite or nearly so, and losses of logits are
+    flat there: the pullback need not turn down their slopes, for which it would
+    keep the features in memory beside those that the network has seen.
+    """
+    _check_theta(theta)
+    is_mask = jnp.abs(batch.z) > LARGEST
+    is_seen = (batch.share != 0)[..., None] & ~is_mask
+    seen = jnp.where(is_seen, batch.z, 0)
+    v, pullback = jax.vjp(
+        lambda theta: _applied(
+            adjuster.network, adjuster.activation, theta, seen, key
+        ),
+        jax.lax.stop_gradient(theta),
+    )
+
+    def to_theta(slope: jax.Array) -> Theta:
+        (gradient,) = pullback(slope.astype(v.dtype))
+        return gradient
+
+    return jnp.where(is_seen, v, 0).astype(batch.z.dtype), to_theta
 
 
 def init(
     network: Any, hidden_sizes: Sequence[int], key: Any, num_features: int
 ) -> Theta:
     """Theta of the user's network, or of the default one, in float32."""
-    if network is None:
-        return linear_stack.init(hidden_sizes, key, num_features)
-    make, _ = _functions(network)
-    theta = make(key, jnp.zeros((1, num_features), jnp.float32))
-    return jax.tree.map_with_path(_in_float32, theta)
+    if network is not None:
+        make, _ = _functions(network)
+        theta = make(key, jnp.zeros((1, num_features), jnp.float32))
+        return jax.tree.map_with_path(_in_float32, theta)
+    return linear_stack.init(hidden_sizes, key, num_features)
 
 
 def apply(
+    network: Any, activation: Activation, theta: Theta, features: jax.Array
+) -> jax.Array:
+    """Returns v = h(z; theta), of the features' shape."""
+    _check_theta(theta)
+    return _applied(network, activation, theta, features)
+
+
+def _applied(
     network: Any,
     activation: Activation,
     theta: Theta,
     features: jax.Array,
     key: Any = None,
 ) -> jax.Array:
-    """Eq. 3, v = h(z; theta), checked for its shape."""
-    if network is None:
-        return linear_stack.apply(activation, theta, features)
-    v = _functions(network)[1](theta, features, key)
+    if network is not None:
+        _, run = _functions(network)
+        return _checked(run(theta, features, key), features)
+    return linear_stack.apply(activation, theta, features)
+
+
+def _checked(v: Any, features: jax.Array) -> jax.Array:
     dtype = getattr(v, "dtype", None)
     if dtype is None or v.shape != features.shape:
         got = shown(v) if dtype is None else v.shape
@@ -62,7 +110,7 @@ def check(network: Any) -> None:
         _functions(network)
 
 
-def check_theta(network: Any, theta: Theta) -> None:
+def _check_theta(theta: Theta) -> None:
     """Refuses whole optimizer states, whose counts are integers, and others."""
     for path, leaf in jax.tree.leaves_with_path(theta):
         dtype = getattr(leaf, "dtype", type(leaf))
@@ -70,8 +118,6 @@ def check_theta(network: Any, theta: Theta) -> None:
             kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
             where = jax.tree_util.keystr(path)
             raise ValueError(f"{THETA_IS}, but theta{where} is {kind}.")
-    if network is None:
-        linear_stack.check_theta(theta)
 
 
 def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:

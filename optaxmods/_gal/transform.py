@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._gal import adjustment, arguments
+from optaxmods._gal import algorithm, arguments
 from optaxmods._gal.adjuster import GradientAdjuster
-from optaxmods._gal.adjustment import Theta
+from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_state, check_transformation, shown
-from optaxmods._shared.mesh import sum_of_shards
+from optaxmods._shared.trees import all_finite
 
 
 class GalState(NamedTuple):
@@ -162,11 +162,11 @@ def gal(
             {"features": features, "loss_fn": loss_fn, "pullback": pullback},
         )
         if adjuster_grads is None:
-            updates, adjuster_grads = _directly(
+            updates, adjuster_grads = algorithm.directly(
                 adjuster,
+                state.gal_theta,
                 updates,
                 pullback,
-                state.gal_theta,
                 features,
                 loss_fn,
                 tentative_step,
@@ -206,31 +206,6 @@ def adjuster_params(opt_state: optax.OptState) -> Theta:
     )
 
 
-def _directly(
-    adjuster: GradientAdjuster,
-    updates: optax.Updates,
-    pullback: Any,
-    theta: Theta,
-    features: Any,
-    *given: Any,
-) -> tuple[optax.Updates, Theta]:
-    """The updates with accepted adjustments, and theta's gradient."""
-    _, adjusted = adjustment.adjust(adjuster, theta, features, *given)
-    pulled = pullback(adjusted.cotangent.astype(features.dtype))
-    arguments.check_pulled_back(pulled)
-    (added,) = pulled
-    arguments.check_fits(added, updates)
-
-    def plus(update: Any, added: Any) -> Any:
-        if not arguments.is_moved(update):
-            return update
-        added = sum_of_shards(arguments.plain(added), adjuster.axis_name)
-        return update + added.astype(jnp.result_type(update))
-
-    updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
-    return updates, adjusted.theta_gradient
-
-
 def _as_key(key: Any) -> jax.Array:
     if jnp.issubdtype(getattr(key, "dtype", int), jax.dtypes.prng_key):
         # Each init draws the same theta: for jax_debug_key_reuse a new key.
@@ -252,7 +227,7 @@ def _taught(
     theta = optax.apply_updates(state.gal_theta, step)
     # Squares, too: one that overflows would stay in Adam's state for ever.
     squares = jax.tree.map(jnp.square, gradient)
-    is_finite = adjustment.all_finite((squares, theta))
+    is_finite = all_finite((squares, theta))
     return jax.tree.map(
         lambda new, old: jnp.where(is_finite, new, old),
         GalState(theta, opt_state),

@@ -22,7 +22,7 @@ from optaxmods._shared.arguments import (
     number_of,
     shown,
 )
-from optaxmods._shared.mesh import check_axis_names, check_bound, mean_by_name
+from optaxmods._shared.mesh import check_axis_names, mean_by_name
 
 UPPER_BOUNDS = ("first_window", "first_value", None)
 LOWER_BOUNDS = ("ema", "average", "momentum")
@@ -163,7 +163,6 @@ def checked_loss(value: Any, axis_name: Any) -> jax.Array:
             "value must be the loss, one real number of shape (), got shape"
             f" {shape} and dtype {dtype}; take the mean of a batch of losses."
         )
-    check_bound(axis_name)
     loss = jnp.asarray(value).astype(jnp.float32)
     return mean_by_name(loss, axis_name)
 

@@ -76,10 +76,12 @@ def varying_axes(array: jax.Array) -> frozenset[Hashable]:
 
 
 def mean_by_name(value: jax.Array, axis_name: AxisName) -> jax.Array:
+    check_bound(axis_name)
     return jax.lax.pmean(value, axis_name) if axis_name else value
 
 
 def sum_by_name(value: jax.Array, axis_name: Any) -> jax.Array:
+    check_bound(axis_name)
     return jax.lax.psum(value, axis_name) if axis_name else value
 
 

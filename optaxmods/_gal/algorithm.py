@@ -1,0 +1,159 @@
+"""Algorithm 1 of GAL, lines 4 to 14, for both of its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxmods._gal import adjustment, arguments
+from optaxmods._gal import network as networks
+from optaxmods._gal.adjustment import Turn, dot
+from optaxmods._gal.examples import Examples, OverShards, examples
+from optaxmods._gal.losses import LossFn, Vanilla, vanilla
+from optaxmods._gal.network import Theta
+from optaxmods._shared.mesh import sum_by_name, sum_of_shards
+from optaxmods._shared.trees import all_finite
+
+if TYPE_CHECKING:
+    from optaxmods._gal.adjuster import GradientAdjuster
+
+
+class Adjustment(NamedTuple):
+    """What GAL adds to the gradients; nothing here is differentiated."""
+
+    cotangent: jax.Array  # [..., d]; of the mean loss, where accepted.
+    theta_gradient: Theta  # Of the mean of |r|.
+    metrics: dict[str, jax.Array]
+
+
+class _Look(NamedTuple):
+    """What lines 4 to 6 find; nothing of it is differentiated."""
+
+    batch: Examples
+    loss_fn: LossFn
+    vanilla: Vanilla
+    turn: Turn
+    pullback: Callable[[jax.Array], Theta]  # Of Eq. 3.
+    scale: jax.Array  # The tentative step, see adjustment.step_scale.
+    over_shards: OverShards
+
+
+def _look(
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
+) -> tuple[Examples, _Look]:
+    """The examples, and the same as constants with what lines 4 to 6 find."""
+    loss_fn = arguments.checked_losses(loss_fn)
+    arguments.check_features(features)
+    z = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    arguments.check_weights(weights, z)
+    over_shards = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
+    given = examples(z, weights, over_shards)
+    step = adjuster.tentative_step
+    if tentative_step is not None:
+        arguments.check_step(tentative_step)
+        step = tentative_step
+    batch = jax.lax.stop_gradient(given)
+    found = vanilla(loss_fn, batch.z)
+    v, pullback = networks.direction(adjuster, theta, batch, key)  # Eq. 3
+    turn = adjustment.turned(adjuster, batch, found, v)  # Eq. 4
+    scale = adjustment.step_scale(adjuster, batch, step)
+    return given, _Look(
+        batch, loss_fn, found, turn, pullback, scale, over_shards
+    )
+
+
+def adjust(
+    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+) -> tuple[Examples, Adjustment]:
+    """Lines 4 to 14; the arguments are those of the adjuster's loss."""
+    given, look = _look(adjuster, theta, *inputs)
+    batch, loss_fn, vanilla, turn, pullback, scale, over_shards = look
+    delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
+
+    def along_delta(slope: jax.Array) -> jax.Array:
+        # Not from delta, which would be kept in memory for it.
+        g_along = dot(vanilla.gradient, slope) + turn.along_tilde(slope)
+        return (scale[..., 0] if scale.ndim else scale) * g_along
+
+    descent = along_delta(vanilla.gradient)
+    r, slope = adjustment.remainder(
+        adjuster, loss_fn, batch.z, vanilla, delta, descent, along_delta
+    )
+    # l(z - delta) - l(z) without its cancellation.
+    accepted = adjustment.accepted(adjuster, batch, r - descent, over_shards)
+    if adjuster.convention == "released":
+        # Its first-order term has a second 1 / N.
+        r = r - descent + descent / batch.count
+        slope = slope - vanilla.gradient + vanilla.gradient / batch.count
+    size_of_r, weight = adjustment.absolute_mean(
+        adjuster, batch, r, over_shards
+    )
+    to_v = turn.slope_in_v(weight[..., None] * scale, slope)
+    cotangent = turn.tilde(jnp.where(accepted, batch.share, 0)[..., None])
+    theta_gradient = sum_of_shards(pullback(to_v), adjuster.axis_name)
+    metrics = {
+        "acceptance": over_shards(jnp.sum(jnp.where(accepted, batch.part, 0))),
+        "remainder": size_of_r,
+        # Of padding 0, whatever its loss is: it is not seen, and v is 0.
+        "cosine": over_shards(jnp.sum(batch.part * turn.cosine)),
+        "finite": all_finite(theta_gradient),
+    }
+    return given, jax.lax.stop_gradient(
+        Adjustment(cotangent, theta_gradient, metrics)
+    )
+
+
+def share_improved(
+    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+) -> jax.Array:
+    """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
+    _, look = _look(adjuster, theta, *inputs)
+    batch, loss_fn, vanilla, turn, _, scale, over_shards = look
+
+    def change(direction: jax.Array) -> jax.Array:
+        delta = scale * direction
+        along_delta = functools.partial(dot, delta)
+        descent = along_delta(vanilla.gradient)
+        r, _ = adjustment.remainder(
+            adjuster, loss_fn, batch.z, vanilla, delta, descent, along_delta
+        )
+        return batch.signed(r - descent)
+
+    adjusted = vanilla.gradient + turn.tilde()
+    improved = change(adjusted) < change(vanilla.gradient)
+    share = over_shards(jnp.sum(batch.part * improved))
+    return jax.lax.stop_gradient(share)
+
+
+def directly(
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    updates: optax.Updates,
+    pullback: Any,
+    features: Any,
+    *inputs: Any,
+) -> tuple[optax.Updates, Theta]:
+    """The updates with accepted adjustments, and theta's gradient."""
+    _, adjusted = adjust(adjuster, theta, features, *inputs)
+    pulled = pullback(adjusted.cotangent.astype(features.dtype))
+    added = arguments.checked_pulled_back(pulled, updates)
+
+    def plus(update: Any, added: Any) -> Any:
+        if not arguments.is_moved(update):
+            return update
+        added = sum_of_shards(arguments.plain(added), adjuster.axis_name)
+        return update + added.astype(jnp.result_type(update))
+
+    updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
+    return updates, adjusted.theta_gradient
