@@ -127,7 +127,8 @@ def returning_steps(
     return optax.GradientTransformationExtraArgs(tx.init, update_fn)
 
 
-def _is_given(updates: Any) -> bool:  # Type checkers see through no less.
+def _is_given(updates: Any) -> bool:
+    # Asked in place, type checkers would take what follows for unreachable.
     return updates is not None
 
 
