@@ -36,6 +36,7 @@ ADAM = "agr/adamw every/narrow_moments"
 ADAN = "adan/moments agr/adan every/narrow_moments every/wrappers"
 LGA = "lga/status lga/transform lga/limits lga/floor"
 GAL = "gal/adjustment gal/numbers gal/weights gal/limits gal/routes"
+BLOCKS = "gal/blocks gal/head"
 
 MUTANTS = [
     # Eq. 1 and 2 of AGR.
@@ -695,7 +696,7 @@ MUTANTS = [
     Mutant(
         "what a loss closes over has no gradient",
         "_gal/losses.py",
-        "return value, tangent if along is None else tangent + along",
+        "return value, tangent if moved is None else tangent + moved",
         "return value, tangent",
         "gal/losses gal/weights",
     ),
@@ -712,6 +713,91 @@ MUTANTS = [
         "all_finite((squares, theta))",
         "all_finite((gradient, theta))",
         "gal/transform gal/limits",
+    ),
+    # Blocks of examples.
+    Mutant(
+        "an example counts again in the last block",
+        "_gal/blockwise.py",
+        "if not blocks.is_even:",
+        "if False:",
+        BLOCKS,
+    ),
+    Mutant(
+        "the last block takes what an earlier one has put there",
+        "_gal/blocks.py",
+        "block = jnp.where(is_new, block, self.take(view, index))",
+        "pass",
+        BLOCKS,
+    ),
+    Mutant(
+        "the gradient of a block has no shares",
+        "_gal/blockwise.py",
+        "share[..., None] * vanilla.gradient, 0",
+        "vanilla.gradient / share.size, 0",
+        BLOCKS,
+    ),
+    Mutant(
+        "the padding of a block has a gradient",
+        "_gal/blockwise.py",
+        "(share != 0)[..., None], share[..., None] * vanilla.gradient, 0",
+        "True, share[..., None] * vanilla.gradient, 0",
+        BLOCKS,
+    ),
+    Mutant(
+        "blocks pull the plain gradient back",
+        "_gal/blockwise.py",
+        "(unit * (gradient + added.cotangent))",
+        "(unit * gradient)",
+        BLOCKS,
+    ),
+    Mutant(
+        "all blocks have the same noise",
+        "_gal/blockwise.py",
+        "key = jax.random.fold_in(key, index)",
+        "pass",
+        BLOCKS,
+    ),
+    Mutant(
+        "shares underflow in float16",
+        "_gal/blockwise.py",
+        "unit = block.shares.count if z.dtype == jnp.float16 else 1",
+        "unit = 1",
+        BLOCKS,
+    ),
+    Mutant(
+        "float16 keeps the gradients of hidden states",
+        "_gal/blockwise.py",
+        "return jnp.float32 if is_narrow else array.dtype",
+        "return array.dtype",
+        BLOCKS,
+    ),
+    Mutant(
+        "a shard waits for the others in each block",
+        "_gal/blockwise.py",
+        "inputs = vary((numbers, given.hidden), names)",
+        "inputs = numbers, given.hidden",
+        BLOCKS,
+    ),
+    Mutant(
+        "what a block's loss closes over has no gradient",
+        "_gal/losses.py",
+        "return mean, tangent if moved is None else tangent + moved",
+        "return mean, tangent",
+        BLOCKS,
+    ),
+    Mutant(
+        "the known gradient has no derivative",
+        "_gal/losses.py",
+        "return slopes, zeros if moved is None else moved",
+        "return slopes, zeros",
+        BLOCKS,
+    ),
+    Mutant(
+        "a device loses its examples",
+        "_gal/blocks.py",
+        "return [devices] * (array.ndim - 1)",
+        "return [1] * (array.ndim - 1)",
+        BLOCKS,
     ),
 ]
 

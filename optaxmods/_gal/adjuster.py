@@ -12,9 +12,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optaxmods._gal import algorithm, arguments
+from optaxmods._gal import algorithm, arguments, blockwise
 from optaxmods._gal import network as networks
-from optaxmods._gal.losses import LossFn, injected, losses_by_gradient
+from optaxmods._gal.losses import (
+    LossFn,
+    injected,
+    losses_by_gradient,
+    weighted_sum,
+)
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_word
 from optaxmods._shared.mesh import check_axis_names, sum_by_name
@@ -171,6 +176,9 @@ class GradientAdjuster:
         features: jax.Array,
         loss_fn: LossFn,
         *,
+        targets: Any = None,
+        head: tuple[Callable[[Any, jax.Array], jax.Array], Any] | None = None,
+        block_size: int | None = None,
         tentative_step: jax.typing.ArrayLike | None = None,
         example_weights: jax.Array | None = None,
         key: jax.Array | None = None,
@@ -187,7 +195,23 @@ class GradientAdjuster:
           features: [..., d], any float dtype; entries masked by minus infinity
             take no part.
           loss_fn: maps features [..., d], upcast to float32, to losses [...],
-            each of its own features alone.
+            each of its own features alone; with ``targets``, which are its
+            second argument, a block of the features at a time.
+          targets: a tree of arrays [..., *rest], such as labels: all that
+            ``loss_fn`` has of each example but the features. Large work is
+            then done in blocks of examples: the same loss, gradients and
+            metrics but for rounding, in less memory. In the convention
+            "released" and, without ``block_size``, on several devices, but for
+            ``jax.shard_map``, it stays whole.
+          head: the layer that makes the features, as a pair (function, params)
+            with ``function(params, hidden)``, and ``features`` are what it
+            makes them of, hidden states [..., k]. The features are made block
+            by block and thrown away. The gradients in ``params`` and in the
+            hidden states are adjusted; what ``function`` closes over gets its
+            plain one. Each vector must come of its own hidden state alone.
+          block_size: the most examples of a block, over all devices. By
+            default a block has 2^21 features, or a 32nd of all if that is
+            more.
           tentative_step: in place of the adjuster's; may be traced.
           example_weights: [...], for the weighted mean
             :math:`\sum_i w_i \ell_i / \sum_i w_i`; 0 for padding. An
@@ -215,21 +239,23 @@ class GradientAdjuster:
           TypeError: a ``loss_fn`` or an ``activation`` that is no function, in
             Python's own words.
         """
+        layer, params = arguments.checked_head(head)
+        rest = tentative_step, example_weights, key
+        inputs = params, features, targets
+        work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
+        if work is not None:
+            return blockwise.loss(work, theta, *inputs, example_weights)
+        features = layer(params, features)
+        loss_fn = arguments.with_targets(loss_fn, targets)
         batch, adjusted = algorithm.adjust(
-            self, theta, features, loss_fn, tentative_step, example_weights, key
+            self, theta, features, loss_fn, *rest
         )
         z = batch.z
         losses = losses_by_gradient(loss_fn, z, batch.share != 0)
         if example_weights is None and not self.axis_name:
             mean = jnp.mean(losses)  # To the bit what users would write.
         else:
-            # The loss of an example of no weight is a number, or 0, whose only
-            # slope is the one in its weight.
-            idle = jax.lax.stop_gradient(
-                jnp.where(jnp.isfinite(losses), losses, 0)
-            )
-            counted = jnp.where(batch.share != 0, losses, idle)
-            mean = jnp.sum(counted * batch.share)
+            mean = weighted_sum(losses, batch.share)
         mean = mean + injected(adjusted.cotangent, z)
         mean = sum_by_name(mean, self.axis_name)
         taught = injected(adjusted.theta_gradient, theta)
@@ -241,6 +267,9 @@ class GradientAdjuster:
         features: jax.Array,
         loss_fn: LossFn,
         *,
+        targets: Any = None,
+        head: tuple[Callable[[Any, jax.Array], jax.Array], Any] | None = None,
+        block_size: int | None = None,
         tentative_step: jax.typing.ArrayLike | None = None,
         example_weights: jax.Array | None = None,
         key: jax.Array | None = None,
@@ -252,6 +281,18 @@ class GradientAdjuster:
         \partial z)`, accepted or not; one whose loss is to be raised, by the
         sign of its weight, where it is raised more.
         """
+        layer, params = arguments.checked_head(head)
+        rest = tentative_step, example_weights, key
+        inputs = params, features, targets
+        work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
+        if work is not None:
+            return blockwise.share_improved(
+                work, theta, *inputs, example_weights
+            )
         return algorithm.share_improved(
-            self, theta, features, loss_fn, tentative_step, example_weights, key
+            self,
+            theta,
+            layer(params, features),
+            arguments.with_targets(loss_fn, targets),
+            *rest,
         )

@@ -31,54 +31,81 @@ class Adjustment(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-class _Look(NamedTuple):
-    """What lines 4 to 6 find; nothing of it is differentiated."""
+class Task(NamedTuple):
+    """Examples and what lines 4 to 14 want of them; all of it constants."""
 
     batch: Examples
     loss_fn: LossFn
     vanilla: Vanilla
+    step: Any
+    key: Any
+    over_shards: OverShards  # Sums what each shard has.
+
+
+class _Look(NamedTuple):
+    """What lines 4 to 6 find; nothing of it is differentiated."""
+
     turn: Turn
     pullback: Callable[[jax.Array], Theta]  # Of Eq. 3.
     scale: jax.Array  # The tentative step, see adjustment.step_scale.
-    over_shards: OverShards
 
 
-def _look(
+def _look(adjuster: GradientAdjuster, theta: Theta, task: Task) -> _Look:
+    batch, _, vanilla, step, key, _ = task
+    v, pullback = networks.direction(adjuster, theta, batch, key)  # Eq. 3
+    turn = adjustment.turned(adjuster, batch, vanilla, v)  # Eq. 4
+    scale = adjustment.step_scale(adjuster, batch, step)
+    return _Look(turn, pullback, scale)
+
+
+def step_of(adjuster: GradientAdjuster, tentative_step: Any) -> Any:
+    """The step given in place of the adjuster's, or that."""
+    if tentative_step is None:
+        return adjuster.tentative_step
+    arguments.check_step(tentative_step)
+    return tentative_step
+
+
+def _task(
     adjuster: GradientAdjuster,
-    theta: Theta,
     features: Any,
     loss_fn: Any,
     tentative_step: Any = None,
     weights: Any = None,
     key: Any = None,
-) -> tuple[Examples, _Look]:
-    """The examples, and the same as constants with what lines 4 to 6 find."""
+) -> tuple[Examples, Task]:
+    """The examples, and what is to be done with the same as constants."""
     loss_fn = arguments.checked_losses(loss_fn)
     arguments.check_features(features)
     z = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     arguments.check_weights(weights, z)
     over_shards = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
     given = examples(z, weights, over_shards)
-    step = adjuster.tentative_step
-    if tentative_step is not None:
-        arguments.check_step(tentative_step)
-        step = tentative_step
+    step = step_of(adjuster, tentative_step)
     batch = jax.lax.stop_gradient(given)
     found = vanilla(loss_fn, batch.z)
-    v, pullback = networks.direction(adjuster, theta, batch, key)  # Eq. 3
-    turn = adjustment.turned(adjuster, batch, found, v)  # Eq. 4
-    scale = adjustment.step_scale(adjuster, batch, step)
-    return given, _Look(
-        batch, loss_fn, found, turn, pullback, scale, over_shards
-    )
+    return given, Task(batch, loss_fn, found, step, key, over_shards)
 
 
 def adjust(
     adjuster: GradientAdjuster, theta: Theta, *inputs: Any
 ) -> tuple[Examples, Adjustment]:
     """Lines 4 to 14; the arguments are those of the adjuster's loss."""
-    given, look = _look(adjuster, theta, *inputs)
-    batch, loss_fn, vanilla, turn, pullback, scale, over_shards = look
+    given, task = _task(adjuster, *inputs)
+    added = adjustment_of(adjuster, theta, task)
+    gradient = sum_of_shards(added.theta_gradient, adjuster.axis_name)
+    metrics = {**added.metrics, "finite": all_finite(gradient)}
+    return given, jax.lax.stop_gradient(
+        Adjustment(added.cotangent, gradient, metrics)
+    )
+
+
+def adjustment_of(
+    adjuster: GradientAdjuster, theta: Theta, task: Task
+) -> Adjustment:
+    """Lines 4 to 14 for these examples, and theta's gradient from them."""
+    turn, pullback, scale = _look(adjuster, theta, task)
+    batch, loss_fn, vanilla, _, _, over_shards = task
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
     def along_delta(slope: jax.Array) -> jax.Array:
@@ -101,25 +128,29 @@ def adjust(
     )
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
     cotangent = turn.tilde(jnp.where(accepted, batch.share, 0)[..., None])
-    theta_gradient = sum_of_shards(pullback(to_v), adjuster.axis_name)
     metrics = {
         "acceptance": over_shards(jnp.sum(jnp.where(accepted, batch.part, 0))),
         "remainder": size_of_r,
         # Of padding 0, whatever its loss is: it is not seen, and v is 0.
         "cosine": over_shards(jnp.sum(batch.part * turn.cosine)),
-        "finite": all_finite(theta_gradient),
     }
-    return given, jax.lax.stop_gradient(
-        Adjustment(cotangent, theta_gradient, metrics)
-    )
+    return Adjustment(cotangent, pullback(to_v), metrics)
 
 
 def share_improved(
     adjuster: GradientAdjuster, theta: Theta, *inputs: Any
 ) -> jax.Array:
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
-    _, look = _look(adjuster, theta, *inputs)
-    batch, loss_fn, vanilla, turn, _, scale, over_shards = look
+    _, task = _task(adjuster, *inputs)
+    return jax.lax.stop_gradient(improved_of(adjuster, theta, task))
+
+
+def improved_of(
+    adjuster: GradientAdjuster, theta: Theta, task: Task
+) -> jax.Array:
+    """The same, of these examples."""
+    turn, _, scale = _look(adjuster, theta, task)
+    batch, loss_fn, vanilla, _, _, over_shards = task
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
@@ -132,8 +163,7 @@ def share_improved(
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
-    share = over_shards(jnp.sum(batch.part * improved))
-    return jax.lax.stop_gradient(share)
+    return over_shards(jnp.sum(batch.part * improved))
 
 
 def directly(

@@ -1,6 +1,6 @@
 """What GAL says to bad arguments: one sentence, as early as it can."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import numbers
 import operator
 from typing import Any
@@ -153,6 +153,71 @@ def checked_losses(loss_fn: Any) -> LossFn:
         return losses
 
     return checked
+
+
+def with_targets(loss_fn: Any, targets: Any) -> LossFn:
+    """``loss_fn`` as a function of the features alone."""
+    if targets is None:
+        return loss_fn
+    return lambda z: loss_fn(z, targets)
+
+
+def check_targets(targets: Any, features: jax.Array) -> None:
+    """Refuses what could not be cut where the features are."""
+    shape = features.shape[:-1]
+    for path, leaf in jax.tree.leaves_with_path(targets):
+        if jnp.shape(leaf)[: len(shape)] != shape:
+            raise ValueError(
+                "targets must be arrays whose first axes are those of the"
+                f" losses, {shape}, but targets{jax.tree_util.keystr(path)} has"
+                f" the shape {jnp.shape(leaf)}; what all examples share belongs"
+                " in loss_fn."
+            )
+
+
+def check_block_size(block_size: Any, convention: str, targets: Any) -> None:
+    if block_size is None:
+        return
+    if not is_int(block_size) or block_size < 1:
+        raise ValueError(
+            "block_size must be None or an int of at least 1, the examples of a"
+            f" block, got {shown(block_size)}."
+        )
+    if convention == "released":
+        raise ValueError(
+            'the convention "released" decides by the whole batch, which no'
+            ' block sees: leave block_size out, or use "paper".'
+        )
+    if targets is None:
+        raise ValueError(
+            "block_size needs targets=..., so that loss_fn(z, targets) can be"
+            " given those of a block; it must not close over labels."
+        )
+
+
+def checked_head(
+    head: Any,
+) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+    """A layer and its params; without one, it changes nothing."""
+    if head is None:
+        return lambda params, features: features, ()
+    is_pair = isinstance(head, tuple) and len(head) == 2
+    if not is_pair or not callable(head[0]):
+        raise ValueError(
+            "head must be a pair (function, params) with function(params,"
+            f" features) -> logits, got {shown(head)}."
+        )
+    return head
+
+
+def check_logits(logits: Any, features: jax.Array) -> None:
+    shape, wanted = getattr(logits, "shape", None), features.shape[:-1]
+    if shape is None or len(shape) != features.ndim or shape[:-1] != wanted:
+        got = jax.tree.map(jnp.shape, logits)
+        raise ValueError(
+            f"head must map features of shape {features.shape} to one array"
+            f" {(*wanted, 'd')}, but it returned {got}."
+        )
 
 
 def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:

@@ -38,17 +38,35 @@ class Examples(NamedTuple):
         return jnp.where(self.share != 0, values, 0)
 
 
+class Shares(NamedTuple):
+    """Each example's share, without the features: see :class:`Examples`."""
+
+    share: jax.Array
+    climbs: jax.Array | None
+    part: jax.Array
+    count: jax.Array
+
+
 def examples(
     z: jax.Array, weights: jax.Array | None, over_shards: OverShards
 ) -> Examples:
-    """Weights as shares; weights that are all zero leave shares of zero."""
+    return Examples(z, *shares(jnp.sum(z, axis=-1), weights, over_shards))
+
+
+def shares(
+    each: jax.Array, weights: jax.Array | None, over_shards: OverShards
+) -> Shares:
+    """Weights as shares; weights that are all zero leave shares of zero.
+
+    ``each`` is any number of each example, in the dtype to count in.
+    """
     if weights is None:
-        weights = jnp.ones_like(jnp.sum(z, axis=-1))
+        weights = jnp.ones_like(each)
         count = over_shards(jnp.sum(weights))
         safe = jnp.where(count > 0, count, jnp.ones_like(count))
         share = weights / safe
-        return Examples(z, share, None, share, safe)
-    weights = jnp.broadcast_to(weights, z.shape[:-1]).astype(z.dtype)
+        return Shares(share, None, share, safe)
+    weights = jnp.broadcast_to(weights, each.shape).astype(each.dtype)
     sizes = jnp.abs(weights)
     # Both at once: one all-reduce.
     sums = over_shards(jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
@@ -56,7 +74,7 @@ def examples(
     share = weights / count
     # Theta learns nothing from a step without a mean.
     part = jnp.where(jnp.isnan(count), count, sizes / size)
-    return Examples(z, share, share < 0, part, jnp.abs(count))
+    return Shares(share, share < 0, part, jnp.abs(count))
 
 
 def _divisor(count: jax.Array, size: jax.Array) -> jax.Array:

@@ -52,9 +52,16 @@ def _layers(theta: Theta) -> list[Any]:
     return [theta[f"layer_{index}"] for index in range(len(theta))]
 
 
-def apply(
-    activation: Activation, theta: Theta, features: jax.Array
-) -> jax.Array:
+class Ready(NamedTuple):
+    """Theta's layers as they are applied."""
+
+    layers: list["_Affine"]
+
+
+def ready(
+    activation: Activation, theta: Theta, features: jax.Array, examples: int
+) -> Ready:
+    """What ``apply`` takes in theta's place for so many examples like these."""
     _check_theta(theta)
     layers = _layers(theta)
     num_features = layers[0]["kernel"].shape[0]
@@ -68,13 +75,22 @@ def apply(
         _placed(layer, features, index == 0, index == len(layers) - 1)
         for index, layer in enumerate(layers)
     ]
-    if activation is None:
-        placed = _joined(placed, math.prod(features.shape[:-1]))
+    return Ready(
+        placed if activation is not None else _joined(placed, examples)
+    )
+
+
+def apply(
+    activation: Activation, theta: Theta, features: jax.Array
+) -> jax.Array:
+    if not isinstance(theta, Ready):
+        examples = math.prod(features.shape[:-1])
+        theta = ready(activation, theta, features, examples)
     x = features
-    for layer in placed[:-1]:
+    for layer in theta.layers[:-1]:
         x = layer.map(x, _sharding(features, is_last=False))
         x = x if activation is None else activation(x)
-    return placed[-1].map(x, _sharding(features, is_last=True))
+    return theta.layers[-1].map(x, _sharding(features, is_last=True))
 
 
 class _Affine(NamedTuple):

@@ -18,6 +18,34 @@ class Vanilla(NamedTuple):
     gradient: jax.Array  # [..., d]; dl/dz
 
 
+class Closed(NamedTuple):
+    """A function, and what it closes over as its first argument.
+
+    Every constant becomes an argument, integers and keys as well, which
+    jax.closure_convert would leave in the closure: from outside of what is
+    traced, such as a jitted objective, they could not be reached.
+    """
+
+    function: Callable[..., Any]
+    constants: Sequence[Any]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *arguments: Any) -> "Closed":
+        # Not the function itself, for which jax.make_jaxpr would look at what
+        # it has traced before.
+        traced, shape = jax.make_jaxpr(
+            lambda *arguments: function(*arguments), return_shape=True
+        )(*arguments)
+        structure = jax.tree.structure(shape)
+
+        def closed(constants: Sequence[Any], *arguments: Any) -> Any:
+            program = ClosedJaxpr(traced.jaxpr, constants)
+            leaves = jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
+            return jax.tree.unflatten(structure, leaves)
+
+        return cls(closed, traced.consts)
+
+
 def vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
     return Vanilla(*losses_and_gradient(loss_fn, z))
 
@@ -41,44 +69,39 @@ def losses_by_gradient(
     them once more. What ``loss_fn`` closes over is differentiated, too, and so
     are the derivatives.
     """
-    # Every constant becomes an argument, integers and keys as well, which
-    # jax.closure_convert would leave in the closure: from outside of what
-    # is traced, such as a jitted objective, they could not be reached.
-    traced = jax.make_jaxpr(lambda z: loss_fn(z))(z)
-
-    def closed(z: jax.Array, *constants: Any) -> jax.Array:
-        (losses,) = jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants))(z)
-        return losses
+    closed = Closed.of(loss_fn, z)
 
     @jax.custom_jvp
     def losses(z: jax.Array, used: jax.Array, *constants: Any) -> jax.Array:
         del used
-        return closed(z, *constants)
+        return closed.function(constants, z)
 
     def rule(primals, tangents):
         (z, used, *constants), (to_z, _, *to_constants) = primals, tangents
         value, gradient = losses_and_gradient(
-            lambda z: closed(z, *constants), z
+            lambda z: closed.function(constants, z), z
         )
         tangent = jnp.zeros_like(value)
         if not isinstance(to_z, SymbolicZero):
             # Not the padding: 0 times what is no number is none.
             gradient = jnp.where(used[..., None], gradient, 0)
             tangent = jnp.sum(gradient * to_z, axis=-1).astype(value.dtype)
-        along = _along(
-            lambda *constants: closed(z, *constants), constants, to_constants
+        moved = along(
+            lambda *constants: closed.function(constants, z),
+            constants,
+            to_constants,
         )
-        return value, tangent if along is None else tangent + along
+        return value, tangent if moved is None else tangent + moved
 
     losses.defjvp(rule, symbolic_zeros=True)
-    return losses(z, used, *traced.consts)
+    return losses(z, used, *closed.constants)
 
 
-def _along(
-    function: Callable[..., jax.Array],
+def along(
+    function: Callable[..., Any],
     primals: Sequence[Any],
     tangents: Sequence[Any],
-) -> jax.Array | None:
+) -> Any:
     """The derivative in those arguments that have a tangent, if any has.
 
     Zero times a slope that is infinite would be no number.
@@ -91,7 +114,7 @@ def _along(
     if not moved:
         return None
 
-    def of_moved(*values: jax.Array) -> jax.Array:
+    def of_moved(*values: jax.Array) -> Any:
         arguments = list(primals)
         for index, value in zip(moved, values, strict=True):
             arguments[index] = value
@@ -103,6 +126,84 @@ def _along(
         [tangents[index] for index in moved],
     )
     return tangent
+
+
+def weighted_sum(losses: jax.Array, share: jax.Array) -> jax.Array:
+    """The sum of the losses times their shares, padding's being 0.
+
+    The loss of an example of no weight is a number, or 0, whose only slope is
+    the one in its weight.
+    """
+    idle = jax.lax.stop_gradient(jnp.where(jnp.isfinite(losses), losses, 0))
+    return jnp.sum(jnp.where(share != 0, losses, idle) * share)
+
+
+def attached(
+    mean: jax.Array,
+    slopes: Any,
+    mean_of: Closed,
+    slopes_of: Closed,
+    inputs: Any,
+) -> jax.Array:
+    """``mean``, whose derivative in ``inputs`` is ``slopes``, both known.
+
+    ``mean_of`` is the mean as a function of the inputs, whose derivatives in
+    what it closes over are formed where they are asked for; ``slopes_of``, the
+    slopes, gives the second ones.
+    """
+
+    @jax.custom_jvp
+    def value(mean, slopes, inputs, of_mean, of_slopes):
+        del slopes, inputs, of_mean, of_slopes
+        return mean
+
+    def rule(primals, tangents):
+        mean, slopes, inputs, of_mean, of_slopes = primals
+        _, _, to_inputs, to_mean, _ = tangents
+        slopes = _known(slopes, slopes_of.function, inputs, of_slopes)
+        tangent = jnp.zeros_like(mean)
+        for slope, to_input in zip(
+            jax.tree.leaves(slopes), jax.tree.leaves(to_inputs), strict=True
+        ):
+            if not isinstance(to_input, SymbolicZero):
+                dtype = jnp.promote_types(slope.dtype, to_input.dtype)
+                product = slope.astype(dtype) * to_input.astype(dtype)
+                tangent += jnp.sum(product).real.astype(mean.dtype)
+        moved = along(
+            lambda *constants: mean_of.function(constants, *inputs),
+            of_mean,
+            to_mean,
+        )
+        return mean, tangent if moved is None else tangent + moved
+
+    value.defjvp(rule, symbolic_zeros=True)
+    return value(mean, slopes, inputs, mean_of.constants, slopes_of.constants)
+
+
+def _known(
+    slopes: Any, function: Callable[..., Any], inputs: Any, constants: Any
+) -> Any:
+    """``function(constants, *inputs)``, whose value is known."""
+
+    @jax.custom_jvp
+    def value(slopes, inputs, constants):
+        del inputs, constants
+        return slopes
+
+    def rule(primals, tangents):
+        slopes, *primals = primals
+        leaves, structure = jax.tree.flatten(primals)
+
+        def of_leaves(*leaves: Any) -> Any:
+            inputs, constants = jax.tree.unflatten(structure, leaves)
+            return function(constants, *inputs)
+
+        moved = along(of_leaves, leaves, jax.tree.leaves(tangents[1:]))
+        zeros = jax.tree.map(jnp.zeros_like, slopes)
+        return slopes, zeros if moved is None else moved
+
+    value.defjvp(rule, symbolic_zeros=True)
+    return value(slopes, inputs, constants)
 
 
 @jax.custom_jvp

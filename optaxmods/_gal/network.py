@@ -51,6 +51,18 @@ def direction(
     return jnp.where(is_seen, v, 0).astype(batch.z.dtype), to_theta
 
 
+def ready(
+    adjuster: GradientAdjuster, theta: Theta, z: jax.Array, examples: int
+) -> Theta:
+    """What ``direction`` takes in theta's place for parts of the examples.
+
+    What is the same for all of them is done once; z are some of them.
+    """
+    if adjuster.network is not None:
+        return theta
+    return linear_stack.ready(adjuster.activation, theta, z, examples)
+
+
 def init(
     network: Any, hidden_sizes: Sequence[int], key: Any, num_features: int
 ) -> Theta:

@@ -68,11 +68,37 @@ def _may_split(leaf: Any, name: str) -> bool:
 
 
 def varying_axes(array: jax.Array) -> frozenset[Hashable]:
-    abstract = jax.typeof(array)
+    return varying_axes_of(jax.typeof(array))
+
+
+def varying_axes_of(abstract: Any) -> frozenset[Hashable]:
+    """The same, of what ``jax.typeof`` says of an array."""
     if hasattr(abstract, "manual_axis_type"):
         return abstract.manual_axis_type.varying
     # Before JAX 0.10: delete it where that is the lower bound.
     return getattr(abstract, "vma", frozenset())
+
+
+def vary(tree: Any, names: frozenset[Hashable]) -> Any:
+    """The same, as arrays that may differ on each shard of those axes.
+
+    The gradient of each shard is then its own, until it has passed here.
+    """
+
+    def varied(leaf: jax.Array) -> jax.Array:
+        missing = tuple(names - varying_axes(leaf))
+        if not missing:
+            return leaf
+        if hasattr(jax.lax, "pcast"):
+            return jax.lax.pcast(leaf, missing, to="varying")
+        # Before JAX 0.9: delete it where that is the lower bound.
+        return jax.lax.pvary(leaf, missing)  # pyright: ignore
+
+    return jax.tree.map(varied, tree)
+
+
+def all_varying(tree: Any) -> frozenset[Hashable]:
+    return frozenset().union(*map(varying_axes, jax.tree.leaves(tree)))
 
 
 def mean_by_name(value: jax.Array, axis_name: AxisName) -> jax.Array:

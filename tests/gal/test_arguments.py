@@ -230,6 +230,70 @@ def test_bad_arguments_of_a_step(method, name, value, message):
         step(**{**given, name: value})
 
 
+def paired(z, targets):
+    return loss_fn(z)
+
+
+@pytest.mark.parametrize("method", ["loss", "compare"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block_size": 2}, r"block_size needs targets=\.\.\."),
+        ({"block_size": 0}, "block_size must be None or an int of at least 1"),
+        ({"block_size": True}, "block_size must be None or an int"),
+        ({"block_size": 2.0}, "block_size must be .* got 2.0"),
+        (
+            {"targets": {"to": jnp.ones((6, 1)), "of": jnp.ones(5)}},
+            r"\(6,\), but targets\['of'\] has the shape \(5,\)",
+        ),
+        ({"targets": jnp.ones(6), "head": jnp.ones(4)}, "head must be a pair"),
+        ({"head": (jnp.ones(4), jnp.ones(4))}, "head must be a pair"),
+        ({"head": (lambda w, z: z[0], ())}, r"array \(6, 'd'\), .* \(4,\)"),
+        ({"head": (lambda w, z: (z, z), ())}, "head must map features"),
+        (
+            {
+                "targets": jnp.ones(6),
+                "head": (lambda w, z: z.astype(int), ()),
+                "block_size": 2,
+            },
+            "array of int32",
+        ),
+        (
+            {
+                "targets": jnp.ones(6),
+                "loss_fn": lambda z, to: z,
+                "block_size": 2,
+            },
+            "loss_fn must return one loss for each example",
+        ),
+        (
+            {
+                "targets": jnp.ones(6),
+                "example_weights": jnp.ones(5),
+                "block_size": 2,
+            },
+            r"example_weights .* \(6,\) .* got \(5,\)",
+        ),
+        (
+            {"targets": jnp.ones(6), "tentative_step": -1.0, "block_size": 2},
+            "tentative_step must be finite",
+        ),
+    ],
+)
+def test_bad_arguments_of_blocks(method, arguments, message):
+    given = {"theta": THETA, "features": FEATURES, "loss_fn": paired}
+    with pytest.raises(ValueError, match=message):
+        getattr(ADJUSTER, method)(**{**given, **arguments})
+
+
+def test_released_is_not_for_blocks():
+    adjuster = GradientAdjuster((), convention="released")
+    with pytest.raises(ValueError, match="decides by the whole batch"):
+        adjuster.loss(
+            THETA, FEATURES, paired, targets=jnp.ones(6), block_size=2
+        )
+
+
 @pytest.mark.parametrize(
     ("pullback", "message"),
     [
