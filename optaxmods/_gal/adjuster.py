@@ -197,7 +197,7 @@ class GradientAdjuster:
           loss_fn: maps features [..., d], upcast to float32, to losses [...],
             each of its own features alone; with ``targets``, which are its
             second argument, a block of the features at a time.
-          targets: a tree of arrays [..., *rest], such as labels: all that
+          targets: a tree of arrays [..., \*rest], such as labels: all that
             ``loss_fn`` has of each example but the features. Large work is
             then done in blocks of examples: the same loss, gradients and
             metrics but for rounding, in less memory. In the convention
