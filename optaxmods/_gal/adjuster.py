@@ -1,8 +1,8 @@
 """The settings of gradient adjustment learning (GAL), and its loss.
 
-The maths stands in :mod:`optaxmods._gal.algorithm`, Algorithm 1, and in what it
-calls: :mod:`optaxmods._gal.network`, Eq. 3, and
-:mod:`optaxmods._gal.adjustment`, Eq. 4 to 7.
+The maths stands in :mod:`optaxmods._gal.algorithm`, Algorithm 1 and Eq. 5, and
+in what it calls: :mod:`optaxmods._gal.network`, Eq. 3, and
+:mod:`optaxmods._gal.adjustment`, Eq. 4, 6 and 7.
 """
 
 from collections.abc import Callable, Sequence
@@ -163,6 +163,7 @@ class GradientAdjuster:
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
         arguments.check_features(features)
+        networks.check_theta(self.network, theta)
         return networks.apply(self.network, self.activation, theta, features)
 
     def loss(

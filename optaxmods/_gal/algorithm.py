@@ -1,4 +1,4 @@
-"""Algorithm 1 of GAL, lines 4 to 14, for both of its routes."""
+"""Algorithm 1 of GAL, lines 4 to 14, with Eq. 5, for both of its routes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import optax
 from optaxmods._gal import adjustment, arguments
 from optaxmods._gal import network as networks
 from optaxmods._gal.adjustment import Turn, dot
-from optaxmods._gal.examples import Examples, OverShards, examples
-from optaxmods._gal.losses import LossFn, Vanilla, vanilla
+from optaxmods._gal.examples import AllReduce, Examples, examples
+from optaxmods._gal.losses import LossFn, Vanilla, losses_and_gradient
 from optaxmods._gal.network import Theta
 from optaxmods._shared.mesh import sum_by_name, sum_of_shards
-from optaxmods._shared.trees import all_finite
 
 if TYPE_CHECKING:
     from optaxmods._gal.adjuster import GradientAdjuster
@@ -32,7 +31,7 @@ class Adjustment(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """What lines 4 to 6 find; nothing of it is differentiated."""
+    """What lines 4 to 6 find, and what the others need; all of it constant."""
 
     batch: Examples
     loss_fn: LossFn
@@ -40,7 +39,7 @@ class _Look(NamedTuple):
     turn: Turn
     pullback: Callable[[jax.Array], Theta]  # Of Eq. 3.
     scale: jax.Array  # The tentative step, see adjustment.step_scale.
-    over_shards: OverShards
+    all_reduce: AllReduce
 
 
 def _look(
@@ -57,28 +56,37 @@ def _look(
     arguments.check_features(features)
     z = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     arguments.check_weights(weights, z)
-    over_shards = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
-    given = examples(z, weights, over_shards)
+    networks.check_theta(adjuster.network, theta)
+    all_reduce = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
+    given = examples(z, weights, all_reduce)
     step = adjuster.tentative_step
     if tentative_step is not None:
         arguments.check_step(tentative_step)
         step = tentative_step
     batch = jax.lax.stop_gradient(given)
-    found = vanilla(loss_fn, batch.z)
+    vanilla = Vanilla(*losses_and_gradient(loss_fn, batch.z))
     v, pullback = networks.direction(adjuster, theta, batch, key)  # Eq. 3
-    turn = adjustment.turned(adjuster, batch, found, v)  # Eq. 4
+    turn = adjustment.turned(adjuster, batch, vanilla, v)  # Eq. 4
     scale = adjustment.step_scale(adjuster, batch, step)
     return given, _Look(
-        batch, loss_fn, found, turn, pullback, scale, over_shards
+        batch, loss_fn, vanilla, turn, pullback, scale, all_reduce
     )
 
 
 def adjust(
-    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> tuple[Examples, Adjustment]:
     """Lines 4 to 14; the arguments are those of the adjuster's loss."""
-    given, look = _look(adjuster, theta, *inputs)
-    batch, loss_fn, vanilla, turn, pullback, scale, over_shards = look
+    given, look = _look(
+        adjuster, theta, features, loss_fn, tentative_step, weights, key
+    )
+    batch, loss_fn, vanilla, turn, pullback, scale, all_reduce = look
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
     def along_delta(slope: jax.Array) -> jax.Array:
@@ -91,22 +99,20 @@ def adjust(
         adjuster, loss_fn, batch.z, vanilla, delta, descent, along_delta
     )
     # l(z - delta) - l(z) without its cancellation.
-    accepted = adjustment.accepted(adjuster, batch, r - descent, over_shards)
+    accepted = adjustment.accepted(adjuster, batch, r - descent, all_reduce)
     if adjuster.convention == "released":
         # Its first-order term has a second 1 / N.
         r = r - descent + descent / batch.count
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
-    size_of_r, weight = adjustment.absolute_mean(
-        adjuster, batch, r, over_shards
-    )
+    size_of_r, weight = adjustment.absolute_mean(adjuster, batch, r, all_reduce)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
     cotangent = turn.tilde(jnp.where(accepted, batch.share, 0)[..., None])
     theta_gradient = sum_of_shards(pullback(to_v), adjuster.axis_name)
     metrics = {
-        "acceptance": over_shards(jnp.sum(jnp.where(accepted, batch.part, 0))),
+        "acceptance": all_reduce(jnp.sum(jnp.where(accepted, batch.part, 0))),
         "remainder": size_of_r,
         # Of padding 0, whatever its loss is: it is not seen, and v is 0.
-        "cosine": over_shards(jnp.sum(batch.part * turn.cosine)),
+        "cosine": all_reduce(jnp.sum(batch.part * turn.cosine)),
         "finite": all_finite(theta_gradient),
     }
     return given, jax.lax.stop_gradient(
@@ -115,11 +121,19 @@ def adjust(
 
 
 def share_improved(
-    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> jax.Array:
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
-    _, look = _look(adjuster, theta, *inputs)
-    batch, loss_fn, vanilla, turn, _, scale, over_shards = look
+    _, look = _look(
+        adjuster, theta, features, loss_fn, tentative_step, weights, key
+    )
+    batch, loss_fn, vanilla, turn, _, scale, all_reduce = look
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
@@ -132,7 +146,7 @@ def share_improved(
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
-    share = over_shards(jnp.sum(batch.part * improved))
+    share = all_reduce(jnp.sum(batch.part * improved))
     return jax.lax.stop_gradient(share)
 
 
@@ -142,10 +156,15 @@ def directly(
     updates: optax.Updates,
     pullback: Any,
     features: Any,
-    *inputs: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> tuple[optax.Updates, Theta]:
     """The updates with accepted adjustments, and theta's gradient."""
-    _, adjusted = adjust(adjuster, theta, features, *inputs)
+    _, adjusted = adjust(
+        adjuster, theta, features, loss_fn, tentative_step, weights, key
+    )
     pulled = pullback(adjusted.cotangent.astype(features.dtype))
     added = arguments.checked_pulled_back(pulled, updates)
 
@@ -157,3 +176,11 @@ def directly(
 
     updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
     return updates, adjusted.theta_gradient
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every number of all leaves is finite."""
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    # Not stacked: under jax.vmap a mesh may split some of them and not others,
+    # which jnp.stack refuses.
+    return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

@@ -36,7 +36,7 @@ def init(hidden_sizes: Sequence[int], key: Any, num_features: int) -> Theta:
     return theta
 
 
-def _check_theta(theta: Theta) -> None:
+def check_theta(theta: Theta) -> None:
     """Refuses what is no stack of layers, such as an optimizer's state."""
     try:
         is_stack = all(
@@ -55,7 +55,6 @@ def _layers(theta: Theta) -> list[Any]:
 def apply(
     activation: Activation, theta: Theta, features: jax.Array
 ) -> jax.Array:
-    _check_theta(theta)
     layers = _layers(theta)
     num_features = layers[0]["kernel"].shape[0]
     if features.shape[-1] != num_features:

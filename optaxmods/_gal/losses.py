@@ -18,10 +18,6 @@ class Vanilla(NamedTuple):
     gradient: jax.Array  # [..., d]; dl/dz
 
 
-def vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
-    return Vanilla(*losses_and_gradient(loss_fn, z))
-
-
 def losses_and_gradient(
     loss_fn: LossFn, z: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
