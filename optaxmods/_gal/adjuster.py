@@ -1,8 +1,8 @@
 """The settings of gradient adjustment learning (GAL), and its loss.
 
-The maths stands in :mod:`optaxmods._gal.algorithm`, Algorithm 1, and in what it
-calls: :mod:`optaxmods._gal.network`, Eq. 3, and
-:mod:`optaxmods._gal.adjustment`, Eq. 4 to 7.
+The maths stands in :mod:`optaxmods._gal.algorithm`, Algorithm 1 and Eq. 5, and
+in what it calls: :mod:`optaxmods._gal.network`, Eq. 3, and
+:mod:`optaxmods._gal.adjustment`, Eq. 4, 6 and 7.
 """
 
 from collections.abc import Callable, Sequence
@@ -168,6 +168,7 @@ class GradientAdjuster:
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """Returns v of Eq. 3, [..., d], neither normalized nor accepted."""
         arguments.check_features(features)
+        networks.check_theta(self.network, theta)
         return networks.apply(self.network, self.activation, theta, features)
 
     def loss(
@@ -243,6 +244,7 @@ class GradientAdjuster:
         rest = tentative_step, example_weights, key
         inputs = params, features, targets
         work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
+        networks.check_theta(self.network, theta)
         if work is not None:
             return blockwise.loss(work, theta, *inputs, example_weights)
         features = layer(params, features)
@@ -285,6 +287,7 @@ class GradientAdjuster:
         rest = tentative_step, example_weights, key
         inputs = params, features, targets
         work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
+        networks.check_theta(self.network, theta)
         if work is not None:
             return blockwise.share_improved(
                 work, theta, *inputs, example_weights

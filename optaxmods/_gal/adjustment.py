@@ -1,8 +1,8 @@
-"""The adjustment of GAL: Eq. 4 to 7, and line 7 of Algorithm 1, once.
+"""The adjustment of GAL: Eq. 4, 6 and 7, and line 7 of Algorithm 1, once.
 
-Eq. 3 is the network's, and stands beside it. The shapes, and the sign s of an
-example whose loss is to be raised, are those of
-:mod:`optaxmods._gal.examples`.
+Eq. 3 is the network's, and stands beside it; Eq. 5 is a sum, in Algorithm 1.
+The shapes, and the sign s of an example whose loss is to be raised, are those
+of :mod:`optaxmods._gal.examples`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optaxmods._gal.examples import Examples, OverShards
+from optaxmods._gal.examples import AllReduce, Examples
 from optaxmods._gal.losses import LossFn, Vanilla, losses_and_gradient
 
 if TYPE_CHECKING:
@@ -68,16 +68,15 @@ def turned(
     vanilla: Vanilla,
     v: jax.Array,
 ) -> Turn:
-    length = norm(v)
+    """Eq. 4, ready for ``Turn.tilde``."""
+    length = _norm(v)
     usable = (length > adjuster.eps) & jnp.isfinite(length)
     per_length = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
-    size = norm(vanilla.gradient)
-    strength = (
-        jnp.asarray(adjuster.magnitude)
-        * (batch.signed(size[..., 0])[..., None])
-    )
+    slope_norm = _norm(vanilla.gradient)
+    signed = batch.signed(slope_norm[..., 0])[..., None]
+    strength = jnp.asarray(adjuster.magnitude) * signed
     products = jnp.where(usable[..., 0], dot(v, vanilla.gradient), 0)
-    cosine = products * per_length[..., 0] / _or_one(size[..., 0])
+    cosine = products * per_length[..., 0] / _or_one(slope_norm[..., 0])
     return Turn(v, per_length, strength, batch.signed(cosine))
 
 
@@ -132,13 +131,13 @@ def accepted(
     adjuster: GradientAdjuster,
     batch: Examples,
     change: jax.Array,
-    over_shards: OverShards,
+    all_reduce: AllReduce,
 ) -> jax.Array:
     """Whether l(z - eta g) <= l(z) (line 7), for each example."""
     if adjuster.accept in ("always", "never"):
         return jnp.full_like(change, adjuster.accept == "always", dtype=bool)
     if adjuster.convention == "released":
-        mean = over_shards(jnp.sum(batch.used(batch.share * change)))
+        mean = all_reduce(jnp.sum(batch.used(batch.share * change)))
         change = jnp.broadcast_to(mean, change.shape)
     else:
         change = batch.signed(change)
@@ -149,13 +148,13 @@ def absolute_mean(
     adjuster: GradientAdjuster,
     batch: Examples,
     r: jax.Array,
-    over_shards: OverShards,
+    all_reduce: AllReduce,
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 6, and its slope in each r."""
     if adjuster.convention == "released":
-        mean = over_shards(jnp.sum(batch.used(batch.share * r)))
+        mean = all_reduce(jnp.sum(batch.used(batch.share * r)))
         return jnp.abs(mean), jnp.sign(mean) * batch.share
-    mean = over_shards(jnp.sum(batch.used(batch.part * jnp.abs(r))))
+    mean = all_reduce(jnp.sum(batch.used(batch.part * jnp.abs(r))))
     return mean, batch.used(jnp.sign(r) * batch.part)
 
 
@@ -163,7 +162,7 @@ def dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(a * b, axis=-1)
 
 
-def norm(vectors: jax.Array) -> jax.Array:
+def _norm(vectors: jax.Array) -> jax.Array:
     """The Euclidean norm of [..., d] as [..., 1]."""
     return jnp.sqrt(jnp.sum(vectors**2, axis=-1, keepdims=True))
 

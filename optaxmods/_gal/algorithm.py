@@ -1,4 +1,4 @@
-"""Algorithm 1 of GAL, lines 4 to 14, for both of its routes."""
+"""Algorithm 1 of GAL, lines 4 to 14, with Eq. 5, for both of its routes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import optax
 from optaxmods._gal import adjustment, arguments
 from optaxmods._gal import network as networks
 from optaxmods._gal.adjustment import Turn, dot
-from optaxmods._gal.examples import Examples, OverShards, examples
-from optaxmods._gal.losses import LossFn, Vanilla, vanilla
+from optaxmods._gal.examples import AllReduce, Examples, examples
+from optaxmods._gal.losses import (
+    LossFn,
+    Vanilla,
+    all_finite,
+    losses_and_gradient,
+)
 from optaxmods._gal.network import Theta
 from optaxmods._shared.mesh import sum_by_name, sum_of_shards
-from optaxmods._shared.trees import all_finite
 
 if TYPE_CHECKING:
     from optaxmods._gal.adjuster import GradientAdjuster
@@ -39,7 +43,7 @@ class Task(NamedTuple):
     vanilla: Vanilla
     step: Any
     key: Any
-    over_shards: OverShards  # Sums what each shard has.
+    all_reduce: AllReduce  # Sums what each shard has.
 
 
 class _Look(NamedTuple):
@@ -79,19 +83,27 @@ def _task(
     arguments.check_features(features)
     z = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     arguments.check_weights(weights, z)
-    over_shards = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
-    given = examples(z, weights, over_shards)
+    all_reduce = functools.partial(sum_by_name, axis_name=adjuster.axis_name)
+    given = examples(z, weights, all_reduce)
     step = step_of(adjuster, tentative_step)
     batch = jax.lax.stop_gradient(given)
-    found = vanilla(loss_fn, batch.z)
-    return given, Task(batch, loss_fn, found, step, key, over_shards)
+    vanilla = Vanilla(*losses_and_gradient(loss_fn, batch.z))
+    return given, Task(batch, loss_fn, vanilla, step, key, all_reduce)
 
 
 def adjust(
-    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> tuple[Examples, Adjustment]:
     """Lines 4 to 14; the arguments are those of the adjuster's loss."""
-    given, task = _task(adjuster, *inputs)
+    given, task = _task(
+        adjuster, features, loss_fn, tentative_step, weights, key
+    )
     added = adjustment_of(adjuster, theta, task)
     gradient = sum_of_shards(added.theta_gradient, adjuster.axis_name)
     metrics = {**added.metrics, "finite": all_finite(gradient)}
@@ -105,7 +117,7 @@ def adjustment_of(
 ) -> Adjustment:
     """Lines 4 to 14 for these examples, and theta's gradient from them."""
     turn, pullback, scale = _look(adjuster, theta, task)
-    batch, loss_fn, vanilla, _, _, over_shards = task
+    batch, loss_fn, vanilla, _, _, all_reduce = task
     delta = scale * (vanilla.gradient + turn.tilde())  # Eq. 5
 
     def along_delta(slope: jax.Array) -> jax.Array:
@@ -118,30 +130,34 @@ def adjustment_of(
         adjuster, loss_fn, batch.z, vanilla, delta, descent, along_delta
     )
     # l(z - delta) - l(z) without its cancellation.
-    accepted = adjustment.accepted(adjuster, batch, r - descent, over_shards)
+    accepted = adjustment.accepted(adjuster, batch, r - descent, all_reduce)
     if adjuster.convention == "released":
         # Its first-order term has a second 1 / N.
         r = r - descent + descent / batch.count
         slope = slope - vanilla.gradient + vanilla.gradient / batch.count
-    size_of_r, weight = adjustment.absolute_mean(
-        adjuster, batch, r, over_shards
-    )
+    size_of_r, weight = adjustment.absolute_mean(adjuster, batch, r, all_reduce)
     to_v = turn.slope_in_v(weight[..., None] * scale, slope)
     cotangent = turn.tilde(jnp.where(accepted, batch.share, 0)[..., None])
     metrics = {
-        "acceptance": over_shards(jnp.sum(jnp.where(accepted, batch.part, 0))),
+        "acceptance": all_reduce(jnp.sum(jnp.where(accepted, batch.part, 0))),
         "remainder": size_of_r,
         # Of padding 0, whatever its loss is: it is not seen, and v is 0.
-        "cosine": over_shards(jnp.sum(batch.part * turn.cosine)),
+        "cosine": all_reduce(jnp.sum(batch.part * turn.cosine)),
     }
     return Adjustment(cotangent, pullback(to_v), metrics)
 
 
 def share_improved(
-    adjuster: GradientAdjuster, theta: Theta, *inputs: Any
+    adjuster: GradientAdjuster,
+    theta: Theta,
+    features: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> jax.Array:
     """The share of examples whose loss g lowers more than dl/dz (Fig. 8b)."""
-    _, task = _task(adjuster, *inputs)
+    _, task = _task(adjuster, features, loss_fn, tentative_step, weights, key)
     return jax.lax.stop_gradient(improved_of(adjuster, theta, task))
 
 
@@ -150,7 +166,7 @@ def improved_of(
 ) -> jax.Array:
     """The same, of these examples."""
     turn, _, scale = _look(adjuster, theta, task)
-    batch, loss_fn, vanilla, _, _, over_shards = task
+    batch, loss_fn, vanilla, _, _, all_reduce = task
 
     def change(direction: jax.Array) -> jax.Array:
         delta = scale * direction
@@ -163,7 +179,7 @@ def improved_of(
 
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
-    return over_shards(jnp.sum(batch.part * improved))
+    return all_reduce(jnp.sum(batch.part * improved))
 
 
 def directly(
@@ -172,10 +188,15 @@ def directly(
     updates: optax.Updates,
     pullback: Any,
     features: Any,
-    *inputs: Any,
+    loss_fn: Any,
+    tentative_step: Any = None,
+    weights: Any = None,
+    key: Any = None,
 ) -> tuple[optax.Updates, Theta]:
     """The updates with accepted adjustments, and theta's gradient."""
-    _, adjusted = adjust(adjuster, theta, features, *inputs)
+    _, adjusted = adjust(
+        adjuster, theta, features, loss_fn, tentative_step, weights, key
+    )
     pulled = pullback(adjusted.cotangent.astype(features.dtype))
     added = arguments.checked_pulled_back(pulled, updates)
 

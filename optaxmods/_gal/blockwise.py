@@ -32,7 +32,6 @@ from optaxmods._shared.mesh import (
     vary,
     varying_axes_of,
 )
-from optaxmods._shared.trees import all_finite
 
 if TYPE_CHECKING:
     from optaxmods._gal.adjuster import GradientAdjuster
@@ -149,7 +148,7 @@ def loss(
     taught = losses.injected(gradient, theta)
     return (
         mean + taught.astype(mean.dtype),
-        {**sums, "finite": all_finite(gradient)},
+        {**sums, "finite": losses.all_finite(gradient)},
     )
 
 
@@ -248,11 +247,11 @@ def _mean(work: Work, params: Any, given: Given) -> jax.Array:
 
 
 def _given(work: Work, hidden: jax.Array, targets: Any, weights: Any) -> Given:
-    over_shards = functools.partial(
+    all_reduce = functools.partial(
         sum_by_name, axis_name=work.adjuster.axis_name
     )
     each = jnp.sum(hidden, axis=-1).astype(work.dtype)
-    return Given(hidden, targets, shares(each, weights, over_shards))
+    return Given(hidden, targets, shares(each, weights, all_reduce))
 
 
 def _numbers(params: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

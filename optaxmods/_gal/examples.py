@@ -15,7 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-OverShards = Callable[[jax.Array], jax.Array]  # Sums what each shard has.
+# Sums over the shards that hold the examples.
+AllReduce = Callable[[jax.Array], jax.Array]
 
 
 class Examples(NamedTuple):
@@ -48,13 +49,13 @@ class Shares(NamedTuple):
 
 
 def examples(
-    z: jax.Array, weights: jax.Array | None, over_shards: OverShards
+    z: jax.Array, weights: jax.Array | None, all_reduce: AllReduce
 ) -> Examples:
-    return Examples(z, *shares(jnp.sum(z, axis=-1), weights, over_shards))
+    return Examples(z, *shares(jnp.sum(z, axis=-1), weights, all_reduce))
 
 
 def shares(
-    each: jax.Array, weights: jax.Array | None, over_shards: OverShards
+    each: jax.Array, weights: jax.Array | None, all_reduce: AllReduce
 ) -> Shares:
     """Weights as shares; weights that are all zero leave shares of zero.
 
@@ -62,14 +63,14 @@ def shares(
     """
     if weights is None:
         weights = jnp.ones_like(each)
-        count = over_shards(jnp.sum(weights))
+        count = all_reduce(jnp.sum(weights))
         safe = jnp.where(count > 0, count, jnp.ones_like(count))
         share = weights / safe
         return Shares(share, None, share, safe)
     weights = jnp.broadcast_to(weights, each.shape).astype(each.dtype)
     sizes = jnp.abs(weights)
     # Both at once: one all-reduce.
-    sums = over_shards(jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
+    sums = all_reduce(jnp.stack([jnp.sum(weights), jnp.sum(sizes)]))
     count, size = (_divisor(each, sums[1]) for each in (sums[0], sums[1]))
     share = weights / count
     # Theta learns nothing from a step without a mean.

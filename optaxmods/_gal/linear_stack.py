@@ -36,7 +36,7 @@ def init(hidden_sizes: Sequence[int], key: Any, num_features: int) -> Theta:
     return theta
 
 
-def _check_theta(theta: Theta) -> None:
+def check_theta(theta: Theta) -> None:
     """Refuses what is no stack of layers, such as an optimizer's state."""
     try:
         is_stack = all(
@@ -62,7 +62,6 @@ def ready(
     activation: Activation, theta: Theta, features: jax.Array, examples: int
 ) -> Ready:
     """What ``apply`` takes in theta's place for so many examples like these."""
-    _check_theta(theta)
     layers = _layers(theta)
     num_features = layers[0]["kernel"].shape[0]
     if features.shape[-1] != num_features:

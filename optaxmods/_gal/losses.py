@@ -1,6 +1,7 @@
 """The losses of GAL's objective, with the derivative that GAL has formed."""
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -44,10 +45,6 @@ class Closed(NamedTuple):
             return jax.tree.unflatten(structure, leaves)
 
         return cls(closed, traced.consts)
-
-
-def vanilla(loss_fn: LossFn, z: jax.Array) -> Vanilla:
-    return Vanilla(*losses_and_gradient(loss_fn, z))
 
 
 def losses_and_gradient(
@@ -228,3 +225,11 @@ def _inner(a: Any, b: Any) -> jax.Array:
     if not jax.tree.leaves(products):  # A network without parameters.
         return jnp.zeros([])
     return jax.tree.reduce(jnp.add, products)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every number of all leaves is finite."""
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    # Not stacked: under jax.vmap a mesh may split some of them and not others,
+    # which jnp.stack refuses.
+    return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

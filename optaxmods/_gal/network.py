@@ -33,12 +33,11 @@ def direction(
     flat there: the pullback need not turn down their slopes, for which it would
     keep the features in memory beside those that the network has seen.
     """
-    _check_theta(theta)
     is_mask = jnp.abs(batch.z) > LARGEST
     is_seen = (batch.share != 0)[..., None] & ~is_mask
     seen = jnp.where(is_seen, batch.z, 0)
     v, pullback = jax.vjp(
-        lambda theta: _applied(
+        lambda theta: apply(
             adjuster.network, adjuster.activation, theta, seen, key
         ),
         jax.lax.stop_gradient(theta),
@@ -75,27 +74,20 @@ def init(
 
 
 def apply(
-    network: Any, activation: Activation, theta: Theta, features: jax.Array
-) -> jax.Array:
-    """Returns v = h(z; theta), of the features' shape."""
-    _check_theta(theta)
-    return _applied(network, activation, theta, features)
-
-
-def _applied(
     network: Any,
     activation: Activation,
     theta: Theta,
     features: jax.Array,
     key: Any = None,
 ) -> jax.Array:
+    """Returns v = h(z; theta), of the features' shape."""
     if network is not None:
         _, run = _functions(network)
-        return _checked(run(theta, features, key), features)
+        return _checked_output(run(theta, features, key), features)
     return linear_stack.apply(activation, theta, features)
 
 
-def _checked(v: Any, features: jax.Array) -> jax.Array:
+def _checked_output(v: Any, features: jax.Array) -> jax.Array:
     dtype = getattr(v, "dtype", None)
     if dtype is None or v.shape != features.shape:
         got = shown(v) if dtype is None else v.shape
@@ -122,7 +114,7 @@ def check(network: Any) -> None:
         _functions(network)
 
 
-def _check_theta(theta: Theta) -> None:
+def check_theta(network: Any, theta: Theta) -> None:
     """Refuses whole optimizer states, whose counts are integers, and others."""
     for path, leaf in jax.tree.leaves_with_path(theta):
         dtype = getattr(leaf, "dtype", type(leaf))
@@ -130,6 +122,8 @@ def _check_theta(theta: Theta) -> None:
             kind = dtype if hasattr(leaf, "dtype") else shown(leaf)
             where = jax.tree_util.keystr(path)
             raise ValueError(f"{THETA_IS}, but theta{where} is {kind}.")
+    if network is None:
+        linear_stack.check_theta(theta)
 
 
 def _functions(network: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:

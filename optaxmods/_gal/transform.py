@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._gal import algorithm, arguments
+from optaxmods._gal import algorithm, arguments, losses
 from optaxmods._gal.adjuster import GradientAdjuster
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_state, check_transformation, shown
-from optaxmods._shared.trees import all_finite
 
 
 class GalState(NamedTuple):
@@ -227,7 +226,7 @@ def _taught(
     theta = optax.apply_updates(state.gal_theta, step)
     # Squares, too: one that overflows would stay in Adam's state for ever.
     squares = jax.tree.map(jnp.square, gradient)
-    is_finite = all_finite((squares, theta))
+    is_finite = losses.all_finite((squares, theta))
     return jax.tree.map(
         lambda new, old: jnp.where(is_finite, new, old),
         GalState(theta, opt_state),

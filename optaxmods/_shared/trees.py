@@ -10,7 +10,6 @@ import numbers
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from optaxmods._shared.arguments import is_boolean, shown
@@ -210,11 +209,3 @@ def _containers(leaves: list[tuple[Any, Any]], ours: Any, other: Any) -> str:
 def _has_part(paths: set[tuple[str, ...]], path: tuple[str, ...]) -> bool:
     """Whether something lies there, or below."""
     return any(other[: len(path)] == path for other in paths)
-
-
-def all_finite(tree: Any) -> jax.Array:
-    """Whether every number of all leaves is finite."""
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    # Not stacked: under jax.vmap a mesh may split some of them and not others,
-    # which jnp.stack refuses.
-    return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))

@@ -175,6 +175,8 @@ WRONG = [
     ("theta", None, "theta must be what init .* returned, got None"),
     ("theta", FEATURES, "theta must be what init or adjuster_params"),
     ("theta", {}, "theta must be what init or adjuster_params"),
+    ("theta", 1.0, "theta must be what init .* returned, got 1.0"),
+    ("theta", {"w": 2.0}, r"theta must be what init .* got \{'w': 2.0\}"),
     ("theta", OPT_STATE, r"opt_state\) returned, but .*count is int32"),
     ("theta", {"layer_0": "a"}, r"but theta\['layer_0'\] is 'a'"),
     ("features", THETA, "features must be an array .* got a dict"),
@@ -228,6 +230,15 @@ def test_bad_arguments_of_a_step(method, name, value, message):
     given = {"theta": THETA, "features": FEATURES, "loss_fn": loss_fn}
     with pytest.raises(ValueError, match=message):
         step(**{**given, name: value})
+
+
+@pytest.mark.parametrize("method", ["loss", "compare"])
+def test_theta_is_checked_before_the_loss_runs(method):
+    def failing(z):
+        raise NotImplementedError
+
+    with pytest.raises(ValueError, match="theta must be what init"):
+        getattr(ADJUSTER, method)(OPT_STATE, FEATURES, failing)
 
 
 def paired(z, targets):
