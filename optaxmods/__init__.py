@@ -10,6 +10,7 @@ from optaxmods._agr.adamw import adamw_agr, scale_by_agr_adam
 from optaxmods._agr.adan import adan_agr, scale_by_agr_adan
 from optaxmods._agr.transform import AgrState, agr, agr_coefficients
 from optaxmods._gal.adjuster import GradientAdjuster
+from optaxmods._gal.step import value_and_adjusted_grad
 from optaxmods._gal.transform import GalState, adjuster_params, gal
 from optaxmods._lga.status import LgaState
 from optaxmods._lga.transform import WithLgaState, lga, with_lga
@@ -35,6 +36,7 @@ __all__ = [
     "scale_by_adan",
     "scale_by_agr_adam",
     "scale_by_agr_adan",
+    "value_and_adjusted_grad",
     "with_lga",
 ]
 

@@ -37,6 +37,7 @@ ADAN = "adan/moments agr/adan every/narrow_moments every/wrappers"
 LGA = "lga/status lga/transform lga/limits lga/floor"
 GAL = "gal/adjustment gal/numbers gal/weights gal/limits gal/routes"
 BLOCKS = "gal/blocks gal/head"
+DIRECT = "gal/direct gal/routes"
 
 MUTANTS = [
     # Eq. 1 and 2 of AGR.
@@ -713,6 +714,77 @@ MUTANTS = [
         "all_finite((squares, theta))",
         "all_finite((gradient, theta))",
         "gal/transform gal/limits",
+    ),
+    # The direct route, and a step's gradients.
+    Mutant(
+        "gradients are made beside those that are given",
+        "_gal/direct.py",
+        "is_given = arguments.has_nodes(plain)",
+        "is_given = False",
+        DIRECT,
+    ),
+    Mutant(
+        "an empty tree of gradients is one",
+        "_gal/arguments.py",
+        "return updates is not None and len(leaves) > 0",
+        "return updates is not None",
+        DIRECT,
+    ),
+    Mutant(
+        "a shard makes its own gradients",
+        "_gal/direct.py",
+        "slope = sum_of_shards(arguments.plain(slope), adjuster.axis_name)",
+        "slope = arguments.plain(slope)",
+        DIRECT,
+    ),
+    Mutant(
+        "an integer's gradient is the integer",
+        "_gal/arguments.py",
+        "return jnp.zeros_like(param) if is_number else param",
+        "return param",
+        DIRECT,
+    ),
+    Mutant(
+        "a layer of integers has no gradient",
+        "_gal/direct.py",
+        "has_aux=True, allow_int=True",
+        "has_aux=True",
+        DIRECT,
+    ),
+    Mutant(
+        "the head's params come before the features",
+        "_gal/direct.py",
+        "else slopes[::-1]",
+        "else slopes",
+        DIRECT,
+    ),
+    Mutant(
+        "blocks of given gradients are passed over",
+        "_gal/direct.py",
+        "arguments.check_not_in_blocks(head, block_size)",
+        "pass",
+        DIRECT,
+    ),
+    Mutant(
+        "the loss of several shards is one shard's",
+        "_gal/adjuster.py",
+        "mean = sum_by_name(mean, self.axis_name)",
+        "pass",
+        "gal/jax_transforms gal/step " + BLOCKS,
+    ),
+    Mutant(
+        "one of several arguments is no tuple",
+        "_gal/step.py",
+        "tuple(grads) if is_several else grads[0]",
+        "tuple(grads) if len(grads) > 1 else grads[0]",
+        "gal/step",
+    ),
+    Mutant(
+        "two numbers of features are one",
+        "_gal/arguments.py",
+        "if of_adjuster not in (None, size):",
+        "if False:",
+        "gal/arguments",
     ),
     # Blocks of examples.
     Mutant(

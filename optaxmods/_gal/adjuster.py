@@ -10,16 +10,10 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from optaxmods._gal import algorithm, arguments, blockwise
+from optaxmods._gal import arguments, objective
 from optaxmods._gal import network as networks
-from optaxmods._gal.losses import (
-    LossFn,
-    injected,
-    losses_by_gradient,
-    weighted_sum,
-)
+from optaxmods._gal.losses import LossFn, injected
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_word
 from optaxmods._shared.mesh import check_axis_names, sum_by_name
@@ -89,6 +83,8 @@ class GradientAdjuster:
       axis_name: for ``jax.shard_map``: the mesh axes over which the examples
         are split. The loss, :math:`N`, acceptance, metrics and the gradient of
         :math:`\theta` are then those of all shards.
+      num_features: d, the size of the features' last axis, for :meth:`init`
+        and :func:`gal`; ``None``, the default, leaves it to them.
 
     Raises:
       ValueError: a number ``magnitude`` outside [0, 1], a number
@@ -133,6 +129,7 @@ class GradientAdjuster:
     remainder: str = "auto"
     eps: Any = 1e-12
     axis_name: Any = None
+    num_features: int | None = None
 
     def __post_init__(self) -> None:
         sizes = arguments.checked_sizes(self.hidden_sizes)
@@ -147,22 +144,27 @@ class GradientAdjuster:
         arguments.check_eps(self.eps)
         arguments.check_step(self.tentative_step)
         check_axis_names(self.axis_name)
+        if self.num_features is not None:
+            arguments.check_num_features(self.num_features)
         arguments.check_activation(self.activation)
         arguments.check_magnitude(self.magnitude)
 
-    def init(self, key: jax.Array, num_features: int) -> Theta:
+    def init(self, key: jax.Array, num_features: int | None = None) -> Theta:
         """Returns theta for features of ``num_features`` entries.
 
         Args:
           key: a key of ``jax.random``.
-          num_features: d, at least 2.
+          num_features: d, at least 2; the adjuster's if it has one.
 
         Raises:
-          ValueError: fewer features than 2, or a network whose parameters are
-            not all real floating-point numbers.
+          ValueError: fewer features than 2, none here nor in the adjuster,
+            another number than there, or a network whose parameters are not all
+            real floating-point numbers.
           TypeError: a ``key`` that is none, in JAX's own words.
         """
-        arguments.check_num_features(num_features)
+        num_features = arguments.checked_num_features(
+            num_features, self.num_features
+        )
         return networks.init(self.network, self.hidden_sizes, key, num_features)
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
@@ -239,29 +241,48 @@ class GradientAdjuster:
             negative ``tentative_step``.
           TypeError: a ``loss_fn`` or an ``activation`` that is no function, in
             Python's own words.
+
+        Examples:
+          The last layer inside, four tokens at a time:
+
+          >>> import jax
+          >>> import jax.numpy as jnp
+          >>> import optax
+          >>> from optaxmods import GradientAdjuster
+          >>> adjuster = GradientAdjuster(hidden_sizes=(16,))
+          >>> theta = adjuster.init(jax.random.key(0), 50)
+          >>> hidden, tokens = jnp.ones((2, 6, 8)), jnp.zeros((2, 6), int)
+          >>> def last_layer(kernel, hidden):
+          ...     return hidden @ kernel
+          >>> @jax.jit
+          ... def loss_of(kernel, hidden):
+          ...     return adjuster.loss(
+          ...         theta,
+          ...         hidden,
+          ...         optax.softmax_cross_entropy_with_integer_labels,
+          ...         targets=tokens,
+          ...         head=(last_layer, kernel),
+          ...         block_size=4,
+          ...     )
+          >>> loss, metrics = loss_of(jnp.zeros((8, 50)), hidden)
+          >>> print(f"{loss:.4f}")
+          3.9120
         """
         layer, params = arguments.checked_head(head)
-        rest = tentative_step, example_weights, key
-        inputs = params, features, targets
-        work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
-        networks.check_theta(self.network, theta)
-        if work is not None:
-            return blockwise.loss(work, theta, *inputs, example_weights)
-        features = layer(params, features)
-        loss_fn = arguments.with_targets(loss_fn, targets)
-        batch, adjusted = algorithm.adjust(
-            self, theta, features, loss_fn, *rest
+        mean, (gradient, metrics) = objective.mean(
+            self,
+            theta,
+            (params, features),
+            targets,
+            layer,
+            loss_fn,
+            block_size,
+            tentative_step,
+            example_weights,
+            key,
         )
-        z = batch.z
-        losses = losses_by_gradient(loss_fn, z, batch.share != 0)
-        if example_weights is None and not self.axis_name:
-            mean = jnp.mean(losses)  # To the bit what users would write.
-        else:
-            mean = weighted_sum(losses, batch.share)
-        mean = mean + injected(adjusted.cotangent, z)
         mean = sum_by_name(mean, self.axis_name)
-        taught = injected(adjusted.theta_gradient, theta)
-        return mean + taught.astype(mean.dtype), adjusted.metrics
+        return mean + injected(gradient, theta).astype(mean.dtype), metrics
 
     def compare(
         self,
@@ -284,18 +305,15 @@ class GradientAdjuster:
         sign of its weight, where it is raised more.
         """
         layer, params = arguments.checked_head(head)
-        rest = tentative_step, example_weights, key
-        inputs = params, features, targets
-        work = blockwise.work(self, layer, loss_fn, block_size, *inputs, *rest)
-        networks.check_theta(self.network, theta)
-        if work is not None:
-            return blockwise.share_improved(
-                work, theta, *inputs, example_weights
-            )
-        return algorithm.share_improved(
+        return objective.share_improved(
             self,
             theta,
-            layer(params, features),
-            arguments.with_targets(loss_fn, targets),
-            *rest,
+            (params, features),
+            targets,
+            layer,
+            loss_fn,
+            block_size,
+            tentative_step,
+            example_weights,
+            key,
         )

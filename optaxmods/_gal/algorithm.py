@@ -1,4 +1,4 @@
-"""Algorithm 1 of GAL, lines 4 to 14, with Eq. 5, for both of its routes."""
+"""Algorithm 1 of GAL, lines 4 to 14, with Eq. 5."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from optaxmods._gal import adjustment, arguments
 from optaxmods._gal import network as networks
@@ -180,31 +179,3 @@ def improved_of(
     adjusted = vanilla.gradient + turn.tilde()
     improved = change(adjusted) < change(vanilla.gradient)
     return all_reduce(jnp.sum(batch.part * improved))
-
-
-def directly(
-    adjuster: GradientAdjuster,
-    theta: Theta,
-    updates: optax.Updates,
-    pullback: Any,
-    features: Any,
-    loss_fn: Any,
-    tentative_step: Any = None,
-    weights: Any = None,
-    key: Any = None,
-) -> tuple[optax.Updates, Theta]:
-    """The updates with accepted adjustments, and theta's gradient."""
-    _, adjusted = adjust(
-        adjuster, theta, features, loss_fn, tentative_step, weights, key
-    )
-    pulled = pullback(adjusted.cotangent.astype(features.dtype))
-    added = arguments.checked_pulled_back(pulled, updates)
-
-    def plus(update: Any, added: Any) -> Any:
-        if not arguments.is_moved(update):
-            return update
-        added = sum_of_shards(arguments.plain(added), adjuster.axis_name)
-        return update + added.astype(jnp.result_type(update))
-
-    updates = jax.tree.map(plus, updates, added, is_leaf=arguments.is_absent)
-    return updates, adjusted.theta_gradient

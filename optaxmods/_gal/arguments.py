@@ -19,6 +19,7 @@ from optaxmods._shared.arguments import (
     shown,
 )
 
+FLOAT0 = jax.dtypes.float0
 # Training can diverge at this magnitude and above.
 LARGE_MAGNITUDE = 0.1
 SCHEDULE_HINT = "what a schedule returns for the step may be traced"
@@ -65,13 +66,25 @@ def check_magnitude(magnitude: Any) -> None:
         )
 
 
+def checked_num_features(num_features: Any, of_adjuster: Any) -> int:
+    """The one that is given, here or to the adjuster."""
+    size = of_adjuster if num_features is None else num_features
+    check_num_features(size)
+    if of_adjuster not in (None, size):
+        raise ValueError(
+            f"num_features is {size} here, and {of_adjuster} in the adjuster:"
+            " give it once."
+        )
+    return size
+
+
 def check_num_features(num_features: Any) -> None:
     """Raises a sentence where there is no direction to learn."""
     if not is_int(num_features):
         raise ValueError(
             "num_features must be an int, the size of the features' last axis,"
-            f" got {shown(num_features)}; with optax.inject_hyperparams name it"
-            " in static_args."
+            f" got {shown(num_features)}; with optax.inject_hyperparams give it"
+            " to the adjuster, or name it in static_args."
         )
     if num_features < 2:
         raise ValueError(
@@ -220,6 +233,16 @@ def check_logits(logits: Any, features: jax.Array) -> None:
         )
 
 
+def check_not_in_blocks(head: Any, block_size: Any) -> None:
+    """The plain gradients have been made, of all features."""
+    if head is not None or block_size is not None:
+        name = "block_size" if head is None else "head"
+        raise TypeError(
+            f"{name} is for the direct route without gradients: pass None in"
+            " their place, and update makes them, or leave it out."
+        )
+
+
 def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
     """Refuses the arguments of no route, and those of both."""
     given = [name for name, value in direct.items() if value is not None]
@@ -227,7 +250,8 @@ def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
         raise TypeError(
             "GAL needs theta's gradient: pass adjuster_grads=..., the"
             " gradient of adjuster.loss(theta, ...) in theta, to"
-            " tx.update; or features=..., loss_fn=... and"
+            " tx.update, as optaxmods.value_and_adjusted_grad returns it; or"
+            " features=..., loss_fn=... and"
             " pullback=jax.vjp(...)[1] of the function from params to"
             " features. optaxmods.flax.TrainState and"
             " nnx.Optimizer.update hand them on; Flax's own TrainState"
@@ -241,8 +265,8 @@ def check_routes(adjuster_grads: Any, direct: Mapping[str, Any]) -> None:
         )
 
 
-def checked_pulled_back(cotangents: Any, updates: Any) -> Any:
-    """What to add to the updates, out of the pullback's tuple."""
+def only_one(cotangents: Any) -> Any:
+    """What a pullback returns for the params, out of its tuple."""
     is_sequence = isinstance(cotangents, (tuple, list))
     if not is_sequence or len(cotangents) != 1:
         what = f"{len(cotangents)}" if is_sequence else shown(cotangents)
@@ -250,14 +274,18 @@ def checked_pulled_back(cotangents: Any, updates: Any) -> Any:
             "pullback must be that of a function of params alone, which returns"
             f" one cotangent in a tuple, but it returned {what}."
         )
-    (added,) = cotangents
-    _check_fits(added, updates)
-    return added
+    return cotangents[0]
+
+
+def checked_pulled_back(cotangents: Any, like: Any, name: str) -> Any:
+    """The same, leaf by leaf like the updates, or the params, of that name."""
+    pulled = only_one(cotangents)
+    _check_fits(pulled, like, name)
+    return pulled
 
 
 FITTING = (
-    "it must be jax.vjp(...)[1] of a function of the params that the updates"
-    " are gradients of"
+    "it must be jax.vjp(...)[1] of a function of the params that update is for"
 )
 
 
@@ -279,6 +307,12 @@ def is_absent(node: Any) -> bool:
     return node is None or isinstance(node, optax.MaskedNode)
 
 
+def has_nodes(updates: Any) -> bool:
+    """Whether there are any gradients, or places that they were taken from."""
+    leaves = jax.tree.leaves(updates, is_leaf=is_absent)
+    return updates is not None and len(leaves) > 0
+
+
 def is_variable(node: Any) -> bool:
     """Whether nnx keeps an array in it."""
     return hasattr(node, "get_metadata")
@@ -295,27 +329,33 @@ def is_moved(update: Any) -> bool:
     return not is_absent(update) and _kind(update) is not None
 
 
-def _check_fits(added: Any, updates: Any) -> None:
-    """Refuses what a sum with the updates would broadcast, or cut to fit."""
+def unmoved(param: Any) -> Any:
+    """The gradient of a leaf that has none."""
+    is_number = not is_absent(param) and jnp.result_type(param) != FLOAT0
+    return jnp.zeros_like(param) if is_number else param
+
+
+def _check_fits(pulled: Any, like: Any, name: str) -> None:
+    """Refuses what a sum would broadcast, or cut to fit."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(
-        updates, is_leaf=is_absent
+        like, is_leaf=is_absent
     )
-    parts = treedef.flatten_up_to(added)
-    for (path, update), part in zip(leaves, parts, strict=True):
+    parts = treedef.flatten_up_to(pulled)
+    for (path, leaf), part in zip(leaves, parts, strict=True):
         where = jax.tree_util.keystr(path)
-        if is_absent(update):
+        if is_absent(leaf):
             continue
         # nnx.Optimizer takes the gradients out of their variables.
         part = plain(part)
         if not jax.tree_util.all_leaves([part]):
             raise ValueError(
-                f"pullback must return an array for updates{where}, but it"
+                f"pullback must return an array for {name}{where}, but it"
                 f" returned {shown(part)}; {FITTING}."
             )
-        if jnp.shape(part) != jnp.shape(update) or _kind(part) != _kind(update):
+        if jnp.shape(part) != jnp.shape(leaf) or _kind(part) != _kind(leaf):
             raise ValueError(
-                "pullback must return arrays like the updates, but for"
-                f" updates{where} of {_described(update)} it returned one of"
+                f"pullback must return arrays like the {name}, but for"
+                f" {name}{where} of {_described(leaf)} it returned one of"
                 f" {_described(part)}; {FITTING}."
             )
 

@@ -116,8 +116,8 @@ def loss(
     hidden: jax.Array,
     targets: Any,
     weights: Any,
-) -> tuple[jax.Array, Metrics]:
-    """The mean loss, whose gradients are GAL's, and the metrics."""
+) -> tuple[jax.Array, tuple[Theta, Metrics]]:
+    """The mean loss, whose gradients are GAL's; theta's and the metrics."""
     given = _given(work, hidden, targets, weights)
     numbers, with_numbers = _numbers(params)
     # A shard sums its own gradients, and once: not with the others' in a block.
@@ -142,14 +142,9 @@ def loss(
         done.mean, done.slopes, closed(_mean), slopes_of, inputs
     )
     name = work.adjuster.axis_name
-    mean = sum_by_name(mean, name)
     gradient = sum_of_shards(done.theta_gradient, name)
     sums = jax.tree.map(lambda part: sum_by_name(part, name), done.metrics)
-    taught = losses.injected(gradient, theta)
-    return (
-        mean + taught.astype(mean.dtype),
-        {**sums, "finite": losses.all_finite(gradient)},
-    )
+    return mean, (gradient, {**sums, "finite": losses.all_finite(gradient)})
 
 
 def share_improved(

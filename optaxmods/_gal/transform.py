@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxmods._gal import algorithm, arguments, losses
+from optaxmods._gal import arguments, direct, losses
 from optaxmods._gal.adjuster import GradientAdjuster
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_state, check_transformation, shown
@@ -22,17 +22,17 @@ class GalState(NamedTuple):
 
 def gal(
     adjuster: GradientAdjuster,
-    num_features: int,
+    num_features: int | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
     key: int | jax.Array = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Holds and trains the network of a :class:`GradientAdjuster`.
 
-    Gradients pass through as they are; theta moves by its own optimizer. There
-    are two routes. With :meth:`GradientAdjuster.loss` in the objective, the
-    gradients are adjusted already, and ``update`` needs theta's as
-    ``adjuster_grads``:
+    There are two routes. With :meth:`GradientAdjuster.loss` in the objective,
+    the gradients are adjusted already and pass through as they are, and
+    ``update`` needs theta's as ``adjuster_grads``, from
+    :func:`value_and_adjusted_grad`:
 
     .. code-block:: python
 
@@ -41,26 +41,46 @@ def gal(
         def objective(params, theta):
             return adjuster.loss(theta, model.apply(params, x), loss_fn)
 
-        grad_fn = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-        (loss, metrics), (grads, adjuster_grads) = grad_fn(
-            params, adjuster_params(state)
-        )
+        grad_fn = value_and_adjusted_grad(objective)
+        (loss, metrics), grads, extra_args = grad_fn(params, state)
+        updates, state = tx.update(grads, state, params, **extra_args)
+
+    The direct route is for an objective that cannot be touched. ``update`` does
+    the whole method, given ``features``, ``loss_fn`` and ``pullback``, which is
+    ``jax.vjp(...)[1]`` of the function from the parameters to the features:
+
+    .. code-block:: python
+
+        features, pullback = jax.vjp(lambda p: model.apply(p, x), params)
         updates, state = tx.update(
-            grads, state, params, adjuster_grads=adjuster_grads
+            None,
+            state,
+            params,
+            features=features,
+            loss_fn=loss_fn,
+            pullback=pullback,
         )
 
-    With plain gradients of the mean loss, ``update`` does the whole method
-    given ``features``, ``loss_fn`` and ``pullback``, which is
-    ``jax.vjp(...)[1]`` of the function from the parameters to the features,
-    and optionally ``tentative_step``, ``example_weights``, those of the mean,
-    and ``key``. It is a second backward pass through the model. What the
-    pullback returns must have the gradients' tree, shapes and kinds of number.
+    With ``None``, or a tree without leaves, in the gradients' place, ``update``
+    makes them: the adjusted gradient in the features is pulled back, once. It
+    must then be the first to see them. What stands before ``gal`` in a chain
+    and reads gradients, such as clipping, weight decay, :func:`agr` or
+    :func:`lga`, does nothing and says nothing; most of what keeps a moment of
+    them, or wraps ``gal`` and reads them, as do :func:`with_lga`,
+    ``optax.MultiSteps`` and ``optax.masked``, fails. Plain gradients of the
+    mean loss can be given as well, and pass through all that; adjusting them is
+    a second backward pass through the model.
+
+    ``update`` takes the arguments of :meth:`GradientAdjuster.loss` by their
+    names, ``head`` and ``block_size`` where it makes the gradients. With a
+    ``head`` the pullback is that of the function from the parameters to the
+    pair (features, the head's params).
 
     Args:
       adjuster: the method's settings.
       num_features: d, the size of the features' last axis, an int of at least
-        2. ``optax.inject_hyperparams`` takes it as a static argument; there is
-        more to inject in ``optimizer``.
+        2; the adjuster's if it has one. ``optax.inject_hyperparams`` takes it
+        as a static argument; there is more to inject in ``optimizer``.
       optimizer: theta's; ``optax.adam(1e-3)`` by default, whose ``eps`` of 1e-8
         is too large for tentative steps well below 1: theta's gradient falls
         with their square.
@@ -76,43 +96,45 @@ def gal(
 
     Raises:
       ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``update``, the state of another transformation,
-        ``adjuster_grads`` of other shapes than theta's,
-        or a ``pullback`` that returns other shapes than the gradients'.
-      TypeError: at ``update``, arguments of neither route, or of both.
+        form; at ``init``, two different ``num_features``; at ``update``, the
+        state of another transformation, ``adjuster_grads`` of other shapes than
+        theta's, or a ``pullback`` that returns other shapes, or kinds of
+        number, than the gradients have, or the parameters.
+      TypeError: at ``update``, arguments of neither route, or of both, or
+        ``head`` or ``block_size`` beside plain gradients.
 
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import optax
-      >>> from optaxmods import GradientAdjuster, adjuster_params, gal
+      >>> from optaxmods import GradientAdjuster, gal
       >>> adjuster = GradientAdjuster(hidden_sizes=(8,))
       >>> tx = optax.chain(gal(adjuster, 3), optax.sgd(0.1))
       >>> inputs, labels = jnp.eye(3), jnp.array([0, 1, 2])
-      >>> def objective(weights, theta):
-      ...     return adjuster.loss(
-      ...         theta,
-      ...         inputs @ weights,
-      ...         lambda z: optax.softmax_cross_entropy_with_integer_labels(
-      ...             z, labels
-      ...         ),
+      >>> def loss_fn(logits):
+      ...     return optax.softmax_cross_entropy_with_integer_labels(
+      ...         logits, labels
       ...     )
-      >>> grad_fn = jax.value_and_grad(
-      ...     objective, argnums=(0, 1), has_aux=True
-      ... )
       >>> @jax.jit
       ... def step(weights, state):
-      ...     (loss, metrics), (grads, adjuster_grads) = grad_fn(
-      ...         weights, adjuster_params(state)
-      ...     )
+      ...     logits, pullback = jax.vjp(lambda w: inputs @ w, weights)
       ...     updates, state = tx.update(
-      ...         grads, state, weights, adjuster_grads=adjuster_grads
+      ...         None,
+      ...         state,
+      ...         weights,
+      ...         features=logits,
+      ...         loss_fn=loss_fn,
+      ...         pullback=pullback,
       ...     )
-      ...     return optax.apply_updates(weights, updates), state, loss
+      ...     return optax.apply_updates(weights, updates), state
       >>> weights = jnp.zeros((3, 3))
-      >>> weights, state, loss = step(weights, tx.init(weights))
-      >>> print(f"{loss:.4f}")
-      1.0986
+      >>> state = tx.init(weights)
+      >>> for _ in range(10):
+      ...     weights, state = step(weights, state)
+      >>> print(f"{loss_fn(inputs @ weights).mean():.2f}")
+      0.90
+
+      The other route is an example of :func:`value_and_adjusted_grad`.
 
     References:
       `Learning to Minimize the Remainder in Supervised Learning
@@ -125,7 +147,8 @@ def gal(
             "adjuster must be a GradientAdjuster(...), the first argument of"
             f" gal(adjuster, num_features), got {shown(adjuster)}."
         )
-    arguments.check_num_features(num_features)
+    if num_features is not None or adjuster.num_features is None:
+        arguments.check_num_features(num_features)
     arguments.check_seed(key)
     if optimizer is not None:
         check_transformation("optimizer", optimizer)
@@ -149,32 +172,38 @@ def gal(
         features=None,
         loss_fn=None,
         pullback=None,
+        targets=None,
+        head=None,
+        block_size=None,
         tentative_step=None,
         example_weights=None,
         key=None,
         **extra_args,
     ):
-        del params
         check_state(state, GalState)
         arguments.check_routes(
             adjuster_grads,
             {"features": features, "loss_fn": loss_fn, "pullback": pullback},
         )
-        if adjuster_grads is None:
-            updates, adjuster_grads = algorithm.directly(
-                adjuster,
-                state.gal_theta,
-                updates,
-                pullback,
-                features,
-                loss_fn,
-                tentative_step,
-                example_weights,
-                key,
-            )
-        else:
+        if adjuster_grads is not None:
             arguments.check_like(adjuster_grads, state.gal_theta)
-        return updates, _taught(tx, state, adjuster_grads, extra_args)
+            return updates, _taught(tx, state, adjuster_grads, extra_args)
+        adjusted, taught = direct.gradients(
+            adjuster,
+            state.gal_theta,
+            updates,
+            params,
+            pullback,
+            features,
+            loss_fn,
+            targets,
+            head,
+            block_size,
+            tentative_step,
+            example_weights,
+            key,
+        )
+        return adjusted, _taught(tx, state, taught, extra_args)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

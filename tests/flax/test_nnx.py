@@ -8,7 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
+from optaxmods import (
+    GradientAdjuster,
+    adjuster_params,
+    agr,
+    gal,
+    lga,
+    value_and_adjusted_grad,
+)
 from tests.helpers.losses import cross_entropy
 from tests.helpers.transformations import (
     TRANSFORMATIONS,
@@ -143,7 +150,24 @@ def by_the_loss(model, optimizer, number):
     return loss
 
 
-def directly(model, optimizer, number):
+def by_the_helper(model, optimizer, number):
+    def objective(model, theta):
+        return ADJUSTER.loss(
+            theta,
+            model(INPUTS),
+            losses_of,
+            tentative_step=1 / number,
+            example_weights=WEIGHTS,
+        )
+
+    (loss, _), grads, extra_args = value_and_adjusted_grad(
+        objective, value_and_grad=nnx.value_and_grad
+    )(model, optimizer.opt_state)
+    optimizer.update(model, grads, value=loss, **extra_args)
+    return loss
+
+
+def directly(model, optimizer, number, plain=True):
     graphdef, params, rest = nnx.split(model, optimizer.wrt, ...)
 
     def features_of(params):
@@ -154,7 +178,7 @@ def directly(model, optimizer, number):
 
     features, pullback = jax.vjp(features_of, params)
     loss, slopes = jax.value_and_grad(mean_of)(features)
-    (grads,) = pullback(slopes)
+    grads = pullback(slopes)[0] if plain else None
     optimizer.update(
         model,
         grads,
@@ -168,7 +192,13 @@ def directly(model, optimizer, number):
     return loss
 
 
-@pytest.mark.parametrize("route", [by_the_loss, directly])
+def without_gradients(model, optimizer, number):
+    return directly(model, optimizer, number, plain=False)
+
+
+@pytest.mark.parametrize(
+    "route", [by_the_loss, by_the_helper, directly, without_gradients]
+)
 def test_gal_by_either_route(route):
     model = Network(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, every_method(), wrt=nnx.Param)
@@ -189,12 +219,13 @@ def test_gal_by_either_route(route):
     assert min(jax.tree.leaves(moved)) > 1e-4
 
 
-def test_a_part_of_the_model_is_trained():
+@pytest.mark.parametrize("route", [directly, without_gradients])
+def test_a_part_of_the_model_is_trained(route):
     model = Network(nnx.Rngs(0))
     head = nnx.All(nnx.Param, nnx.PathContains("output"))
     optimizer = nnx.Optimizer(model, every_method(), wrt=head)
     before = nnx.to_pure_dict(nnx.state(model))
-    nnx.jit(directly)(model, optimizer, jnp.float32(1))
+    nnx.jit(route)(model, optimizer, jnp.float32(1))
     after = nnx.to_pure_dict(nnx.state(model))
     chex.assert_trees_all_equal(after["hidden"], before["hidden"])
     for name in ("kernel", "bias"):

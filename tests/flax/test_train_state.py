@@ -243,3 +243,25 @@ def test_other_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="has no attribute 'flux'"):
         optaxmods.flux  # noqa: B018
     assert not hasattr(optaxmods, "_flax")
+
+
+def test_gal_makes_the_gradients_where_there_are_none():
+    tx = optaxmods.gal(optaxmods.GradientAdjuster((4,)), 3)
+    state = create(optax.chain(tx, optax.sgd(0.1)))
+
+    def features_of(params):
+        dense = params["dense"]
+        return dense["kernel"] + dense["bias"][None]
+
+    features, pullback = jax.vjp(features_of, state.params)
+    given = {
+        "features": features,
+        "loss_fn": lambda z: jnp.sum(z**4, axis=-1),
+        "pullback": pullback,
+    }
+    # Flax looks for a name in them: None would not do.
+    after = state.apply_gradients(grads={}, extra_args=given)
+    grads, _ = tx.update(None, state.opt_state[0], state.params, **given)
+    assert optax.tree.norm(grads) > 0.1
+    want = optax.tree.add_scale(state.params, -0.1, grads)
+    chex.assert_trees_all_close(after.params, want, rtol=1e-6)

@@ -5,6 +5,7 @@ import functools
 import math
 import re
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -520,3 +521,34 @@ def test_a_network_whose_theta_holds_no_arrays(leaf):
     adjuster = GradientAdjuster(network=network)
     with pytest.raises(ValueError, match=r"theta must hold .* but theta\['w'"):
         adjuster.init(jax.random.key(0), 3)
+
+
+def test_the_number_of_features_is_given_once():
+    adjuster = GradientAdjuster((4,), num_features=D)
+    theta = adjuster.init(jax.random.key(0))
+    chex.assert_trees_all_equal(theta, ADJUSTER.init(jax.random.key(0), D))
+    want = gal(ADJUSTER, D).init(None)
+    for tx in (gal(adjuster), gal(adjuster, D), gal(adjuster, num_features=D)):
+        chex.assert_trees_all_equal(tx.init(None), want)
+    # No number, for it to inject.
+    tx = optax.inject_hyperparams(gal)(adjuster)
+    chex.assert_trees_all_equal(adjuster_params(tx.init(None)), theta)
+
+
+def test_a_number_of_features_that_is_none_or_two():
+    for wrong in ("4", 4.0, True, jnp.int32(4)):
+        with pytest.raises(ValueError, match="num_features must be an int"):
+            GradientAdjuster(num_features=wrong)
+    with pytest.raises(ValueError, match="at least 2, got 1"):
+        GradientAdjuster(num_features=1)
+    with pytest.raises(ValueError, match=r"must be an int.* got None"):
+        ADJUSTER.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"must be an int.* got None"):
+        gal(ADJUSTER)
+    adjuster = GradientAdjuster((4,), num_features=D)
+    for make in (
+        lambda: adjuster.init(jax.random.key(0), D + 1),
+        lambda: gal(adjuster, D + 1).init(None),
+    ):
+        with pytest.raises(ValueError, match="is 5 here, and 4 in the adj"):
+            make()

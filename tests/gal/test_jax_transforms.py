@@ -124,7 +124,7 @@ SIGNED = jnp.array([0.0, 0, -1, 2, 0.5, 0, 3, -1])
 
 
 def everything(adjuster, inputs, labels, shares):
-    """The loss route's gradients, the direct one's, and compare's share."""
+    """Gradients by the loss, compare's share, and both direct forms."""
     by_the_loss = gradients(
         inputs, labels, adjuster=adjuster, example_weights=shares
     )
@@ -140,8 +140,18 @@ def everything(adjuster, inputs, labels, shares):
         example_weights=shares,
     )
     directly = added, state.gal_opt_state.trace
+    made, state = tx.update(
+        None,
+        tx.init(None)._replace(gal_theta=THETA),
+        WEIGHTS,
+        features=features,
+        loss_fn=loss_fn,
+        pullback=pullback,
+        example_weights=shares,
+    )
+    made = made, state.gal_opt_state.trace
     better = adjuster.compare(THETA, features, loss_fn, example_weights=shares)
-    return by_the_loss, directly, better
+    return by_the_loss, directly, better, made
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,9 @@
-"""GAL's two routes: what each computes and costs, and that they agree."""
+"""GAL's routes: what each computes and costs, and that they agree.
+
+There are two, and the direct one adds to gradients or makes them.
+"""
+
+import re
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +68,8 @@ def by_the_loss(tx, adjuster, params, state, **arguments):
     return tx.update(grads, state, params, adjuster_grads=taught)
 
 
-def directly(tx, adjuster, params, state, **arguments):
+def adding(tx, adjuster, params, state, **arguments):
+    """The direct route, given plain gradients."""
     features, pullback = jax.vjp(features_of, params)
     weights = arguments.get("example_weights")
     (grads,) = pullback(jax.grad(mean_loss)(features, weights))
@@ -76,6 +82,23 @@ def directly(tx, adjuster, params, state, **arguments):
         pullback=pullback,
         **arguments,
     )
+
+
+def making(tx, adjuster, params, state, **arguments):
+    """The direct route without gradients."""
+    features, pullback = jax.vjp(features_of, params)
+    return tx.update(
+        None,
+        state,
+        params,
+        features=features,
+        loss_fn=loss_fn,
+        pullback=pullback,
+        **arguments,
+    )
+
+
+ROUTES = by_the_loss, adding, making
 
 
 def plainly(tx, adjuster, params, state):
@@ -101,7 +124,8 @@ def products(jaxpr):
         # Two products forward; backward two for the kernels, one between.
         (plainly, 5),
         (by_the_loss, 5),
-        (directly, 5 + 3),
+        (adding, 5 + 3),
+        (making, 5),
     ],
 )
 def test_backward_passes_through_the_model(route, wanted):
@@ -109,6 +133,38 @@ def test_backward_passes_through_the_model(route, wanted):
     tx = gal(adjuster, D)
     program = jax.make_jaxpr(lambda *trees: route(tx, adjuster, *trees))
     assert products(program(model(), tx.init(None)).jaxpr) == wanted
+
+
+def dots(function, *arguments):
+    """The matrix products of the compiled program."""
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    return len(re.findall(r" dot\(", text))
+
+
+def test_a_step_has_the_plain_one_s_products_and_gal_s_own():
+    adjuster = GradientAdjuster((4, 3))
+    tx = gal(adjuster, D)
+    params, state = model(), tx.init(None)
+    plain, by_loss, made, added = (
+        dots(
+            lambda *trees, route=route: route(tx, adjuster, *trees),
+            params,
+            state,
+        )
+        for route in (plainly, by_the_loss, making, adding)
+    )
+
+    def on_features(z, theta):
+        return adjuster.loss(theta, z, loss_fn)[0]
+
+    own = dots(
+        jax.grad(on_features, argnums=(0, 1)),
+        features_of(params),
+        state.gal_theta,
+    )
+    assert min(plain, own) > 0
+    assert by_loss == made == plain + own
+    assert added == made + 3  # The second backward pass.
 
 
 def counted(function):
@@ -127,7 +183,8 @@ def counted(function):
         ("loss", "auto", 3),
         ("loss", "finite", 3),
         ("loss", "quadratic", 3),
-        ("direct", "auto", 2),
+        ("adding", "auto", 2),
+        ("making", "auto", 3),
         # At z, and once for either direction.
         ("compare", "auto", 3),
     ],
@@ -150,7 +207,7 @@ def test_calls_of_the_loss_and_of_the_network(route, remainder, losses):
         if route == "compare":
             return adjuster.compare(theta, features, loss)
         return tx.update(
-            features,
+            features if route == "adding" else None,
             tx.init(None),
             features=features,
             loss_fn=loss,
@@ -170,7 +227,7 @@ NOISE = (lambda key, z: {"scale": jnp.arange(1.0, D + 1)}, noise)
 STEPS, RATE, TENTATIVE = 4, 0.5, 2.0
 
 
-def both_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
+def all_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
     """Yields each route's params, state and updates, before every step."""
     # The trace holds theta's gradient for us to see.
     optimizer = optax.chain(optax.trace(0.0), optax.adam(1e-2))
@@ -178,7 +235,7 @@ def both_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
     weights = jnp.asarray(weights, jnp.float32)
 
     @jax.jit
-    def step(ours, theirs, count):
+    def step(states, count):
         given = {
             "example_weights": weights,
             "tentative_step": TENTATIVE / (1 + count),
@@ -189,12 +246,12 @@ def both_routes(adjuster, dtype, weights=WEIGHTS, **arguments):
         }
         return [
             route(tx, adjuster, *mine, **given)
-            for route, mine in ((by_the_loss, ours), (directly, theirs))
+            for route, mine in zip(ROUTES, states, strict=True)
         ]
 
-    at = [(model(dtype), tx.init(None))] * 2
+    at = [(model(dtype), tx.init(None))] * len(ROUTES)
     for count in range(STEPS):
-        after = step(*at, jnp.float32(count))
+        after = step(at, jnp.float32(count))
         yield [
             (params, state, updates, new)
             for (params, state), (updates, new) in zip(at, after, strict=True)
@@ -233,10 +290,10 @@ def pulled_back(params, to_z):
     ],
 )
 @pytest.mark.parametrize("convention", ["paper", "released"])
-def test_both_routes_follow_the_oracle(convention, dtype, weighting):
+def test_all_routes_follow_the_oracle(convention, dtype, weighting):
     adjuster = GradientAdjuster((4,), 0.09, convention=convention)
     weights = WEIGHTINGS[weighting]
-    for count, routes in enumerate(both_routes(adjuster, dtype, weights)):
+    for count, routes in enumerate(all_routes(adjuster, dtype, weights)):
         for params, state, updates, new in routes:
             want = oracles.gal.gal(
                 layers_of(state.gal_theta),
@@ -296,14 +353,16 @@ def test_a_pullback_of_more_than_the_updates(absent):
         assert updates["frozen"]["scale"] != left["scale"]
 
 
-def test_both_routes_draw_the_same_noise():
+def test_all_routes_draw_the_same_noise():
     adjuster = GradientAdjuster(magnitude=0.09, network=NOISE)
     share = WEIGHTS[..., None] / WEIGHTS.sum()
     gradient = oracles.gal.cross_entropy(LABELS)[1]
-    for ours, theirs in both_routes(adjuster, "float32", key=jax.random.key(3)):
+    for ours, *others in all_routes(adjuster, "float32", key=jax.random.key(3)):
         params, _, updates, new = ours
-        assert relative_distance(updates, theirs[2]) < 1e-6
-        assert relative_distance(new.gal_theta, theirs[3].gal_theta) < 1e-6
+        for _, _, their_updates, their_new in others:
+            assert relative_distance(updates, their_updates) < 1e-6
+            theta = new.gal_theta, their_new.gal_theta
+            assert relative_distance(*theta) < 1e-6
         z = np.float64(features_of(params))
         plain = pulled_back(params, share * gradient(z))
         assert relative_distance(updates, plain) > 0.01
