@@ -339,15 +339,16 @@ def test_narrow_numbers(route, dtype):
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_float16_has_room_for_the_share_of_a_large_mean(route):
-    # A slope of 1e-5 in a mean of 16 examples, which the scale lifts again.
-    scale = 2.0**15
-    hidden, labels, _ = drawn(SHAPES["even"])
+    # A slope of 1e-5 in a mean of 256 examples, less than float16 has, which
+    # the scale lifts again.
+    scale = 2.0**19
+    hidden, labels, _ = drawn((256,))
     inputs = HEAD.astype("float16"), hidden.astype("float16"), THETA
 
     def loss(*inputs):
         faint = lambda z, labels: 1e-5 * cross_entropy(z, labels)  # noqa: E731
         value, _ = ROUTES[route](
-            *inputs, labels=labels, loss_fn=faint, block_size=4
+            *inputs, labels=labels, loss_fn=faint, block_size=64
         )
         return scale * value
 
@@ -512,6 +513,38 @@ def test_on_a_mesh_no_logits_travel(route, split, axis_type):
     for moved in collectives(compiled.as_text()):
         assert max(moved.sizes) <= largest, moved
     assert largest < BATCH * TIME * VOCABULARY // 8
+
+
+@pytest.mark.parametrize(
+    ("axis_type", "split", "count"),
+    [
+        # Any axis may lie on all eight devices.
+        (AxisType.Auto, (None, "data"), 4),
+        # Of these one is on no device, or on four.
+        (AxisType.Explicit, ("data", None), 16),
+        (AxisType.Explicit, (None, "data"), 8),
+    ],
+)
+def test_a_block_has_an_example_for_each_device(axis_type, split, count):
+    hidden, labels, _ = drawn((BATCH, TIME))
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
+    with jax.set_mesh(mesh):
+        hidden, labels = (
+            jax.device_put(leaf, NamedSharding(mesh, P(*split, *rest)))
+            for leaf, rest in ((hidden, (None,)), (labels, ()))
+        )
+        head = jax.device_put(HEAD, NamedSharding(mesh, P()))
+        program = jax.jit(
+            lambda *inputs: by_hidden(
+                *inputs,
+                THETA,
+                labels,
+                loss_fn=lambda z, labels: jnp.sum(z**2, axis=-1),
+                block_size=16,
+            )
+        ).trace(head, hidden)
+    lengths = {loop.params["length"] for loop in loops(program.jaxpr.jaxpr)}
+    assert lengths == {count}
 
 
 def test_losses_wider_than_the_features():
