@@ -12,10 +12,16 @@ from jax.sharding import AxisType, NamedSharding, reshard
 from jax.sharding import PartitionSpec as P
 
 from optaxmods._shared.arguments import shown
+from optaxmods._shared.mesh import vary, varying_axes
 
 Theta = Any
 Activation = Callable[[jax.Array], jax.Array] | None
 THETA_IS = "theta must be what init or adjuster_params(opt_state) returned"
+# So many features that JAX's own pullback of the layers takes too long: XLA's
+# CPU backend needs several times as long for a sum over the examples that has
+# a row for each feature as for one that has a column, and than a product for a
+# sum of the slopes alone.
+WIDE = 4096
 
 
 def init(hidden_sizes: Sequence[int], key: Any, num_features: int) -> Theta:
@@ -74,9 +80,11 @@ def ready(
         _placed(layer, features, index == 0, index == len(layers) - 1)
         for index, layer in enumerate(layers)
     ]
-    return Ready(
-        placed if activation is not None else _joined(placed, examples)
-    )
+    if activation is None:
+        placed = _joined(placed, examples)
+    if num_features >= WIDE and len(placed) > 1:
+        placed = [_Turned(placed[0].kernel.T, placed[0].bias), *placed[1:]]
+    return Ready(placed)
 
 
 def apply(
@@ -92,6 +100,53 @@ def apply(
     return theta.layers[-1].map(x, _sharding(features, is_last=True))
 
 
+def with_pullback(
+    activation: Activation, theta: Theta, features: jax.Array
+) -> tuple[jax.Array, Callable[[jax.Array], Theta]]:
+    """``apply``, and from a slope in v to theta's gradient."""
+    if not isinstance(theta, Ready):
+        names, examples = varying_axes(features), features.shape[:-1]
+        theta, to_theta = jax.vjp(
+            lambda theta: ready(
+                activation, vary(theta, names), features, math.prod(examples)
+            ),
+            theta,
+        )
+        v, pullback = with_pullback(activation, theta, features)
+        return v, lambda slope: to_theta(pullback(slope))[0]
+    if features.shape[-1] < WIDE:
+        v, to_layers = jax.vjp(
+            lambda theta: apply(activation, theta, features), theta
+        )
+        return v, lambda slope: to_layers(slope)[0]
+    return _with_wide_pullback(activation, theta.layers, features)
+
+
+def _with_wide_pullback(
+    activation: Activation, layers: list["_Affine"], features: jax.Array
+) -> tuple[jax.Array, Callable[[jax.Array], Ready]]:
+    hidden = _sharding(features, is_last=False)
+    inputs, activations = [features], []
+    for layer in layers[:-1]:
+        x = layer.map(inputs[-1], hidden)
+        if activation is not None:
+            x, to_layer = jax.vjp(activation, x)
+            activations.append(to_layer)
+        inputs.append(x)
+    v = layers[-1].map(inputs[-1], _sharding(features, is_last=True))
+
+    def pullback(slope: jax.Array) -> Ready:
+        gradients = [layers[-1].gradient(inputs[-1], slope)]
+        for index in reversed(range(len(layers) - 1)):
+            slope = layers[index + 1].back(slope, hidden)
+            if activation is not None:
+                (slope,) = activations[index](slope)
+            gradients.append(layers[index].gradient(inputs[index], slope))
+        return Ready(gradients[::-1])
+
+    return v, pullback
+
+
 class _Affine(NamedTuple):
     """A layer, or several as one."""
 
@@ -102,11 +157,57 @@ class _Affine(NamedTuple):
         x = jnp.dot(x, self.kernel, out_sharding=sharding)
         return x + jnp.expand_dims(self.bias, tuple(range(x.ndim - 1)))
 
+    def back(
+        self, slope: jax.Array, sharding: NamedSharding | None
+    ) -> jax.Array:
+        """From a slope in what ``map`` returned to one in x."""
+        return _times_columns(slope, self.kernel, sharding)
+
+    def gradient(self, x: jax.Array, slope: jax.Array) -> "_Affine":
+        """From the same to the one in the layer."""
+        ones = jnp.ones_like(jnp.sum(x, axis=-1, keepdims=True))
+        return _Affine(_over_examples(x, slope), _over_examples(ones, slope)[0])
+
     def then(self, layer: "_Affine") -> "_Affine":
         return _Affine(
             jnp.dot(self.kernel, layer.kernel),
             jnp.dot(self.bias, layer.kernel) + layer.bias,
         )
+
+
+class _Turned(_Affine):
+    """A first layer of many features, whose kernel is [out, in]."""
+
+    def map(self, x: jax.Array, sharding: NamedSharding | None) -> jax.Array:
+        x = _times_columns(x, self.kernel, sharding)
+        return x + jnp.expand_dims(self.bias, tuple(range(x.ndim - 1)))
+
+    def gradient(self, x: jax.Array, slope: jax.Array) -> "_Turned":
+        # Else XLA forms the transpose right away, at the price of rows.
+        kernel = jax.lax.optimization_barrier(_over_examples(slope, x))
+        return _Turned(kernel, jnp.sum(slope, axis=range(slope.ndim - 1)))
+
+
+def _times_columns(
+    x: jax.Array, kernel: jax.Array, sharding: NamedSharding | None
+) -> jax.Array:
+    """The product of x and kernel^T."""
+    axes = (x.ndim - 1,), (1,)
+    return jax.lax.dot_general(
+        x, kernel, (axes, ((), ())), out_sharding=sharding
+    )
+
+
+def _over_examples(x: jax.Array, slope: jax.Array) -> jax.Array:
+    """The product of x^T and slope, split as that is."""
+    sharding = _sharding(slope, is_last=True)
+    if sharding is not None:
+        spec = P(None, sharding.spec[-1])
+        sharding = NamedSharding(sharding.mesh, spec)
+    examples = tuple(range(x.ndim - 1))
+    return jax.lax.dot_general(
+        x, slope, ((examples, examples), ((), ())), out_sharding=sharding
+    )
 
 
 def _joined(layers: list[_Affine], examples: int) -> list[_Affine]:

@@ -36,16 +36,19 @@ def direction(
     is_mask = jnp.abs(batch.z) > LARGEST
     is_seen = (batch.share != 0)[..., None] & ~is_mask
     seen = jnp.where(is_seen, batch.z, 0)
-    v, pullback = jax.vjp(
-        lambda theta: apply(
-            adjuster.network, adjuster.activation, theta, seen, key
-        ),
-        jax.lax.stop_gradient(theta),
-    )
+    theta = jax.lax.stop_gradient(theta)
+    if adjuster.network is None:
+        v, pullback = linear_stack.with_pullback(
+            adjuster.activation, theta, seen
+        )
+    else:
+        v, of_network = jax.vjp(
+            lambda theta: apply(adjuster.network, None, theta, seen, key), theta
+        )
+        pullback = lambda slope: of_network(slope)[0]  # noqa: E731
 
     def to_theta(slope: jax.Array) -> Theta:
-        (gradient,) = pullback(slope.astype(v.dtype))
-        return gradient
+        return pullback(slope.astype(v.dtype))
 
     return jnp.where(is_seen, v, 0).astype(batch.z.dtype), to_theta
 
