@@ -47,7 +47,7 @@ def logits_of(table, hidden):
 
 losses_of = optax.softmax_cross_entropy_with_integer_labels
 # The functions of the default network, in less than a quarter of its size.
-adjuster = GradientAdjuster(hidden_sizes=(32,))
+adjuster = GradientAdjuster(hidden_sizes=(32,), magnitude=1e-3)
 
 
 def gal_step(state, tokens):

@@ -55,7 +55,7 @@ class Transformer(nnx.Module):
 
 losses_of = optax.softmax_cross_entropy_with_integer_labels
 # The functions of the default network, in less than a quarter of its size.
-adjuster = GradientAdjuster(hidden_sizes=(32,))
+adjuster = GradientAdjuster(hidden_sizes=(32,), magnitude=1e-3)
 
 
 def gal_step(model, optimizer, tokens):
