@@ -1,9 +1,11 @@
 """What the measurements of cost share: options, versions and files."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import importlib.metadata
 import pathlib
+import random
+import statistics
 import sys
 from typing import Any
 
@@ -33,6 +35,45 @@ def made_by(cost: str) -> dict[str, str]:
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
     }
+
+
+def interleaved(
+    make: Callable[[], Mapping[str, Callable[[], float]]],
+    programs: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Milliseconds of every contender, one number a round.
+
+    Each round runs all of them once, in a new random order. They are made
+    again for each of the programs, and run once before, to be compiled.
+    """
+    order = random.Random(0)
+    times: dict[str, list[float]] = {}
+    for _ in range(programs):
+        contenders = make()
+        for number in range(rounds + 1):
+            for name in order.sample(list(contenders), len(contenders)):
+                elapsed = round(contenders[name](), 4)
+                if number:
+                    times.setdefault(name, []).append(elapsed)
+    return {name: times[name] for name in contenders}
+
+
+def ratios(
+    times: Mapping[str, Sequence[float]],
+    plain: float,
+    limits: Mapping[str, float],
+) -> list[str]:
+    """Rows of a table: milliseconds, their ratio to plain ones, the limit."""
+    rows = []
+    for name, mine in times.items():
+        low, middle, high = statistics.quantiles(mine, n=4)
+        rows.append(
+            f"| {name} | {middle:.2f} | {middle / plain:.2f}"
+            f" ({low / plain:.2f} to {high / plain:.2f})"
+            f" | {limits.get(name, '')} |"
+        )
+    return rows
 
 
 def write(

@@ -32,6 +32,14 @@ def check_mesh(out, _):
         assert "'model'" in spec
 
 
+def check_text(out, _):
+    first, *_, last = map(float, re.findall(r"loss (\S+),", out))
+    assert last < first - 0.5
+    assert re.search(r"accepted [01]\.", out)
+    plain, ours = map(int, re.findall(r"reserves (\d+) MiB$", out, re.M))
+    assert ours < plain / 2
+
+
 def check_one_process(out, err):
     assert "6 steps on 8 devices" in out
     assert err.count("begins after step 0\n") == 1
@@ -47,9 +55,17 @@ def check_processes(out, err):
 CHECKS = {
     "linen_loop": check_accuracy,
     "nnx_loop": check_accuracy,
+    "linen_text": check_text,
+    "nnx_text": check_text,
     "mesh_loop": check_mesh,
     "pod_loop": check_one_process,
     "multi_process": check_processes,
+}
+
+# What a user would train longer, and one on a text of its own.
+ARGUMENTS = {
+    "linen_text": ["--steps", "4"],
+    "nnx_text": ["words.txt", "--steps", "4"],
 }
 
 
@@ -59,11 +75,12 @@ def test_no_program_is_left_out():
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_as_written(name, tmp_path):
+    (tmp_path / "words.txt").write_text("to be or not to be " * 99)
     # A program asks for the devices that it needs, whatever the user has set.
     flags = os.environ.get("XLA_FLAGS", "")
     flags += " --xla_force_host_platform_device_count=2"
     ran = subprocess.run(
-        [sys.executable, FOLDER / f"{name}.py"],
+        [sys.executable, FOLDER / f"{name}.py", *ARGUMENTS.get(name, [])],
         cwd=tmp_path,
         env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
