@@ -26,7 +26,12 @@ from optaxmods._agr.matrices import (
     ReductionAxes,
     matrix_groups,
 )
-from optaxmods._agr.matrix_sums import matrix_sums, on_shards, parts
+from optaxmods._agr.matrix_sums import (
+    matrix_sums,
+    on_shards,
+    parts,
+    sums_in_one,
+)
 from optaxmods._shared.dtypes import wide_dtype
 
 Arrays = Sequence[jax.Array]
@@ -131,17 +136,28 @@ def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
 
 def _four_over_sum(gradients: Arrays, groups: Groups) -> list[jax.Array]:
     """One number a matrix; 0 where the sum overflows."""
-    # XLA's CPU backend writes |g| to memory where the reduction and the
-    # elementwise pass share it, which costs more than a step of AdamW. The
-    # barrier makes them two expressions; it costs no copy. Near
-    # https://github.com/openxla/xla/issues/49131; delete it where
-    # tests/every/test_compiled.py passes without.
-    operands = [jax.lax.optimization_barrier(g) for g in gradients]
+    operands = jax.lax.platform_dependent(
+        list(gradients), cpu=_apart, default=lambda gradients: gradients
+    )
     totals = matrix_sums(
         [jnp.abs(operand.astype(wide_dtype(operand))) for operand in operands],
         groups,
+        local_sums=sums_in_one,
     )
     return [_four_over(total) for total in totals]
+
+
+def _apart(gradients: list[jax.Array]) -> list[jax.Array]:
+    """Of two expressions: one for the sums, one for what is damped.
+
+    XLA's CPU backend writes |g| to memory where the reduction and the
+    elementwise pass share it, which costs more than a step of AdamW. This
+    costs no copy there. On TPUs and GPUs it would keep the sum out of the
+    matrix product that makes g. Near
+    https://github.com/openxla/xla/issues/49131; delete it where
+    tests/every/test_compiled.py passes without.
+    """
+    return [jax.lax.optimization_barrier(g) for g in gradients]
 
 
 def _four_over(total: jax.Array) -> jax.Array:
