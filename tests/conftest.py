@@ -16,7 +16,10 @@ from tests.helpers.wide import enable_x64
 # JAX writes a compiled program where others may just read it; what they find is
 # half of it, with a warning, and warnings are errors. So each worker has a
 # folder of its own, and the processes that its tests start have another, which
-# no test reads. They lie in one of the first process, which removes it.
+# no test reads. They lie in one of the first process, which removes it. See
+# findings/half_a_cache_entry_stays.sh, and near it
+# https://github.com/jax-ml/jax/issues/39880 and
+# https://github.com/jax-ml/jax/issues/22718.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="compiled-")
     os.environ["COMPILED_FOR_TESTS"] = compiled.name

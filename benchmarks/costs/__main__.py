@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.refuse(str(error))
     else:
         page = cost.to_markdown(result)
-        common.write(options.out, f"{options.cost}_cost", result, page)
+        common.write(
+            options.out, f"{options.cost}_cost", cost.to_json(result), page
+        )
 
 
 if __name__ == "__main__":

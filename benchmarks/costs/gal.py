@@ -10,13 +10,13 @@ in units of its logits.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import itertools
 import random
 import statistics
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,23 @@ PROGRAMS, ROUNDS, STEPS = 6, 12, 10
 Step = Callable[..., Any]
 
 
+class Result(NamedTuple):
+    """What was measured, and what made it."""
+
+    command: str
+    jax: str
+    jaxlib: str
+    device: machine.Device
+    # Of one gradient, in units of the logits.
+    logits_reserved: Mapping[str, float]
+    milliseconds: Mapping[str, Sequence[float]]  # All times of a step.
+
+
+def _losses_of(labels: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """Returns each example's loss as a function of the logits."""
+    return lambda z: optax.softmax_cross_entropy_with_integer_labels(z, labels)
+
+
 def _features(params: list[jax.Array], x: jax.Array) -> jax.Array:
     for kernel in params[:-1]:
         x = jax.nn.relu(x @ kernel)
@@ -48,13 +65,8 @@ def make_steps() -> dict[str, tuple[optax.GradientTransformation, Step]]:
     plain = optax.adam(1e-3)
     with_gal = optax.chain(gal(adjuster, SIZES[-1]), optax.adam(1e-3))
 
-    def losses_of(labels: jax.Array) -> Callable[[jax.Array], jax.Array]:
-        return lambda z: optax.softmax_cross_entropy_with_integer_labels(
-            z, labels
-        )
-
     def plain_loss(params, x, labels):
-        return losses_of(labels)(_features(params, x)).mean()
+        return _losses_of(labels)(_features(params, x)).mean()
 
     def plain_step(params, state, x, labels):
         grads = jax.grad(plain_loss)(params, x, labels)
@@ -64,7 +76,7 @@ def make_steps() -> dict[str, tuple[optax.GradientTransformation, Step]]:
     def loss_step(params, state, x, labels):
         def objective(params, theta):
             z = _features(params, x)
-            return adjuster.loss(theta, z, losses_of(labels))[0]
+            return adjuster.loss(theta, z, _losses_of(labels))[0]
 
         grads, taught = jax.grad(objective, argnums=(0, 1))(
             params, adjuster_params(state)
@@ -75,7 +87,7 @@ def make_steps() -> dict[str, tuple[optax.GradientTransformation, Step]]:
         return optax.apply_updates(params, updates), state
 
     def direct_step(params, state, x, labels):
-        loss_fn = losses_of(labels)
+        loss_fn = _losses_of(labels)
         z, pullback = jax.vjp(lambda params: _features(params, x), params)
         (grads,) = pullback(jax.grad(lambda z: loss_fn(z).mean())(z))
         updates, state = with_gal.update(
@@ -154,14 +166,9 @@ def as_written(adjuster: GradientAdjuster, theta: Any, z: Any, loss_fn: Any):
 def make_gradients() -> dict[str, Step]:
     """Returns ways to the gradient of a language model's last layer."""
 
-    def losses_of(labels):
-        return lambda z: optax.softmax_cross_entropy_with_integer_labels(
-            z, labels
-        )
-
     def gradient(loss: Step) -> Step:
         def objective(kernel, theta, hidden, labels):
-            return loss(theta, hidden @ kernel, losses_of(labels))
+            return loss(theta, hidden @ kernel, _losses_of(labels))
 
         return jax.grad(objective, argnums=(0, 1, 2))
 
@@ -217,14 +224,19 @@ def reserved() -> dict[str, float]:
     return {name: units(grad) for name, grad in make_gradients().items()}
 
 
-def to_markdown(result: Mapping[str, Any]) -> str:
-    times, memory = result["milliseconds"], result["logits_reserved"]
-    plain = statistics.median(times["plain"] + times["plain again"])
+def to_json(result: Result) -> dict[str, Any]:
+    """Returns what its file holds."""
+    return {**result._asdict(), "device": result.device._asdict()}
+
+
+def to_markdown(result: Result) -> str:
+    times, memory = result.milliseconds, result.logits_reserved
+    plain = statistics.median([*times["plain"], *times["plain again"]])
     lines = [
         "# Cost of GAL in a training step",
         "",
-        f"Made by `{result['command']}` on {result['device']['cpu_cores']}"
-        f" cores of {result['device']['kind']}, jax {result['jax']}. A"
+        f"Made by `{result.command}` on {result.device.cpu_cores} cores of"
+        f" {result.device.kind}, jax {result.jax}. A"
         f" perceptron {'-'.join(map(str, SIZES))} at batch size {BATCH}, Adam,"
         " float32, the default adjuster; medians of"
         f" {len(times['plain'])} interleaved rounds, of {PROGRAMS} programs"
@@ -265,11 +277,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Result:
     """Returns every step's times, and what gradients reserve."""
-    return {
+    return Result(
         **common.made_by("gal"),
-        "device": machine.device()._asdict(),
-        "logits_reserved": reserved(),
-        "milliseconds": time_steps(options.rounds),
-    }
+        device=machine.device(),
+        logits_reserved=reserved(),
+        milliseconds=time_steps(options.rounds),
+    )

@@ -7,7 +7,7 @@ of the program, and the bytes are those of the state's shapes.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -58,6 +58,35 @@ class Method(NamedTuple):
 
     tx: optax.GradientTransformation
     losses: Callable[[Any, jax.Array], tuple[jax.Array, dict[str, Any]]] | None
+
+
+class Counted(NamedTuple):
+    """The operations of a kind in a step, and what they carry."""
+
+    count: int
+    arrays: int
+    entries: int  # On each device.
+
+
+class Step(NamedTuple):
+    """What travels in a step of a method, by the kind of operation."""
+
+    method: str
+    leaves: int
+    axes: str
+    collectives: Mapping[str, Counted]
+
+
+class Result(NamedTuple):
+    """What is counted of all steps and states, and what made it."""
+
+    command: str
+    jax: str
+    jaxlib: str
+    optax: str
+    steps: Sequence[Step]
+    state_bytes: Mapping[str, Mapping[str, float]]  # By method and dtype.
+    network_bytes: float
 
 
 def cross_entropy(logits: jax.Array) -> jax.Array:
@@ -180,15 +209,15 @@ def travels(
         return collectives(lowered.compile().as_text() or "")
 
 
-def summarize(found: Iterable[Collective]) -> dict[str, dict[str, int]]:
+def summarize(found: Iterable[Collective]) -> dict[str, Counted]:
     """How many there are of each kind, of how many arrays and numbers."""
     by_kind = {kind: [x for x in found if x.kind == kind] for kind in KINDS}
     return {
-        kind: {
-            "count": len(mine),
-            "arrays": sum(len(each.sizes) for each in mine),
-            "entries": sum(sum(each.sizes) for each in mine),
-        }
+        kind: Counted(
+            count=len(mine),
+            arrays=sum(len(each.sizes) for each in mine),
+            entries=sum(sum(each.sizes) for each in mine),
+        )
         for kind, mine in by_kind.items()
         if mine
     }
@@ -219,7 +248,7 @@ def network_bytes() -> float:
     return round(_bytes(state) / numbers, 2)
 
 
-def measure(leaves: Iterable[int]) -> dict[str, Any]:
+def measure(leaves: Iterable[int]) -> Result:
     methods = make_methods()
     states = {name: method.tx for name, method in methods.items()}
     steps = []
@@ -230,32 +259,49 @@ def measure(leaves: Iterable[int]) -> dict[str, Any]:
             continue
         print(f"{name}, {count} leaves, {axis_type.name} ...", flush=True)
         steps.append(
-            {
-                "method": name,
-                "leaves": count,
-                "axes": axis_type.name,
-                "collectives": summarize(travels(method, count, axis_type)),
-            }
+            Step(
+                method=name,
+                leaves=count,
+                axes=axis_type.name,
+                collectives=summarize(travels(method, count, axis_type)),
+            )
         )
-    return {
-        "steps": steps,
-        "state_bytes": {
+    return Result(
+        **common.made_by("mesh"),
+        optax=optax.__version__,
+        steps=steps,
+        state_bytes={
             name: {
                 dtype: state_bytes(tx, dtype)
                 for dtype in ("float32", "bfloat16")
             }
             for name, tx in (states | other_states()).items()
         },
-        "network_bytes": network_bytes(),
-    }
+        network_bytes=network_bytes(),
+    )
 
 
-def to_markdown(result: Mapping[str, Any]) -> str:
+def to_json(result: Result) -> dict[str, Any]:
+    """Returns what its file holds."""
+    steps = [
+        step._asdict()
+        | {
+            "collectives": {
+                kind: counted._asdict()
+                for kind, counted in step.collectives.items()
+            }
+        }
+        for step in result.steps
+    ]
+    return {**result._asdict(), "steps": steps}
+
+
+def to_markdown(result: Result) -> str:
     lines = [
         "# Cost on a mesh",
         "",
-        f"Made by `{result['command']}`, jax {result['jax']}, jaxlib"
-        f" {result['jaxlib']}, optax {result['optax']}: optimizer steps as XLA"
+        f"Made by `{result.command}`, jax {result.jax}, jaxlib"
+        f" {result.jaxlib}, optax {result.optax}: optimizer steps as XLA"
         " compiles them for 8 CPU devices, a mesh of 4 x 2. The leaves take"
         " turns in eight ways of being split: by one axis, by both, on one"
         " axis of theirs or two, stacked or not, and a bias.",
@@ -277,9 +323,9 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "| --- | ---: | --- | --- |",
     ]
     rows: dict[tuple[str, int], dict[str, str]] = {}
-    for step in result["steps"]:
-        row = rows.setdefault((step["method"], step["leaves"]), {})
-        row[step["axes"]] = _told(step["collectives"])
+    for step in result.steps:
+        row = rows.setdefault((step.method, step.leaves), {})
+        row[step.axes] = _told(step.collectives)
     for (method, leaves), told in sorted(rows.items(), key=lambda x: x[0][1]):
         lines.append(
             f"| {method} | {leaves} | {told['Auto']} | {told['Explicit']} |"
@@ -291,23 +337,22 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         "Bytes for each parameter, by its dtype; beside them are a few"
         " scalars. AGR's and Adan's optimizers keep second moments in float32"
         " unless `nu_dtype` says otherwise. GAL has"
-        f" {result['network_bytes']:.0f} bytes for each number of its network,"
+        f" {result.network_bytes:.0f} bytes for each number of its network,"
         " however many parameters there are.",
         "",
         "| method | float32 | bfloat16 |",
         "| --- | ---: | ---: |",
     ]
-    for method, sizes in result["state_bytes"].items():
+    for method, sizes in result.state_bytes.items():
         cells_ = " | ".join(f"{size:.2f}" for size in sizes.values())
         lines.append(f"| {method} | {cells_} |")
     return "\n".join(lines) + "\n"
 
 
-def _told(found: Mapping[str, Mapping[str, int]]) -> str:
+def _told(found: Mapping[str, Counted]) -> str:
     return (
         ", ".join(
-            f"{of['count']} {kind}"
-            f" (arrays {of['arrays']}, numbers {of['entries']})"
+            f"{of.count} {kind} (arrays {of.arrays}, numbers {of.entries})"
             for kind, of in found.items()
         )
         or "nothing"
@@ -331,13 +376,9 @@ def _positive(text: str) -> int:
     return number
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Result:
     """Returns what is counted of steps and states, on eight CPU devices."""
     if jax.config.values["jax_num_cpu_devices"] != DEVICES:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", DEVICES)
-    return {
-        **common.made_by("mesh"),
-        "optax": optax.__version__,
-        **measure(options.leaves),
-    }
+    return measure(options.leaves)

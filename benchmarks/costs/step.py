@@ -11,7 +11,7 @@ contender several times.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import json
 import pathlib
 import platform
@@ -54,6 +54,50 @@ class Case(NamedTuple):
     def title(self) -> str:
         size = "x".join(map(str, self.shape))
         return f"{self.leaves} leaves of {size} {self.dtype}"
+
+
+class Measured(NamedTuple):
+    """A row's medians, in milliseconds, and their ratio."""
+
+    method: str
+    baseline: str
+    limit: float | None
+    milliseconds: float
+    baseline_milliseconds: float
+    ratio: float
+    ratio_quartiles: Sequence[float]
+
+
+class Table(NamedTuple):
+    """What was measured of a case: its steps, or their compilation."""
+
+    what: str
+    case: str
+    rounds: int
+    programs: int
+    rows: Sequence[Measured]
+    milliseconds: Mapping[str, Sequence[float]]  # All times of a method.
+    minutes: float
+
+
+class Machine(NamedTuple):
+    """What made a result: times of another are not set beside its own."""
+
+    command: str
+    jax: str
+    jaxlib: str
+    optax: str
+    optaxmods: str
+    python: str
+    device: str
+    cores: int | str
+
+
+class Result(NamedTuple):
+    """The tables of one machine."""
+
+    machine: Machine
+    tables: Sequence[Table]
 
 
 def agr_as_printed() -> optax.GradientTransformation:
@@ -205,7 +249,9 @@ def time_compilation(
     return seconds
 
 
-def summarize(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
+def summarize(
+    what: str, case: Case, seconds: dict[str, list[float]], minutes: float
+) -> Table:
     """The table of a case; times in milliseconds, every one of them kept."""
     times = {
         name: [round(1e3 * second, 4) for second in all_]
@@ -219,21 +265,17 @@ def summarize(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
         middle = statistics.median(baseline)
         low, median, high = statistics.quantiles(times[row.method], n=4)
         rows.append(
-            {
-                **row._asdict(),
-                "milliseconds": median,
-                "baseline_milliseconds": middle,
-                "ratio": median / middle,
-                "ratio_quartiles": [low / middle, high / middle],
-            }
+            Measured(
+                *row,
+                milliseconds=median,
+                baseline_milliseconds=middle,
+                ratio=median / middle,
+                ratio_quartiles=[low / middle, high / middle],
+            )
         )
-    return {
-        "case": case.title,
-        "rounds": case.rounds,
-        "programs": case.programs,
-        "rows": rows,
-        "milliseconds": times,
-    }
+    return Table(
+        what, case.title, case.rounds, case.programs, rows, times, minutes
+    )
 
 
 def chosen(only: str) -> list[tuple[str, Case]]:
@@ -244,7 +286,7 @@ def chosen(only: str) -> list[tuple[str, Case]]:
     ]
 
 
-def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
+def measure(rounds: int | None, only: str) -> list[Table]:
     """Measures the cases that ``only`` is a part of, one after the other."""
     order = random.Random(0)
     tables = []
@@ -254,41 +296,54 @@ def measure(rounds: int | None, only: str) -> list[dict[str, Any]]:
         case = case._replace(rounds=min(case.rounds, rounds or case.rounds))
         jax.config.update("jax_enable_x64", case.dtype == "float64")
         measured = time_steps if what == "step" else time_compilation
-        table = {"what": what, **summarize(case, measured(case, order))}
+        seconds = measured(case, order)
         minutes = round((time.perf_counter() - begin) / 60, 1)
-        tables.append(table | {"minutes": minutes})
+        tables.append(summarize(what, case, seconds, minutes))
     jax.config.update("jax_enable_x64", False)
     return tables
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     processor = device()
-    return {
+    return Machine(
         **common.made_by("step"),
-        "optax": optax.__version__,
-        "optaxmods": optaxmods.__version__,
-        "python": platform.python_version(),
-        "device": processor.kind,
-        "cores": processor.cpu_cores,
-    }
+        optax=optax.__version__,
+        optaxmods=optaxmods.__version__,
+        python=platform.python_version(),
+        device=processor.kind,
+        cores=processor.cpu_cores,
+    )
 
 
-def earlier(path: pathlib.Path, here: dict[str, Any]) -> list[dict[str, Any]]:
+def to_json(result: Result) -> dict[str, Any]:
+    """Returns what its file holds."""
+    tables = [
+        {**table._asdict(), "rows": [row._asdict() for row in table.rows]}
+        for table in result.tables
+    ]
+    return {**result.machine._asdict(), "tables": tables}
+
+
+def earlier(path: pathlib.Path, here: Machine) -> list[Table]:
     """Returns the tables of a result; none where it was made elsewhere."""
     if not path.exists():
         return []
     old = json.loads(path.read_text("utf-8"))
-    alike = all(old.get(name) == value for name, value in here.items())
-    return old["tables"] if alike else []
+    if any(old.get(key) != value for key, value in here._asdict().items()):
+        return []
+    return [
+        Table(**{**table, "rows": [Measured(**row) for row in table["rows"]]})
+        for table in old["tables"]
+    ]
 
 
-def to_markdown(result: dict[str, Any]) -> str:
+def to_markdown(result: Result) -> str:
+    here = result.machine
     lines = [
         "# Cost of an optimizer step",
         "",
-        f"Made by `{result['command']}` on {result['cores']} cores of"
-        f" {result['device']}, jax {result['jax']}, jaxlib"
-        f" {result['jaxlib']}, optax {result['optax']}. Medians of"
+        f"Made by `{here.command}` on {here.cores} cores of {here.device}, jax"
+        f" {here.jax}, jaxlib {here.jaxlib}, optax {here.optax}. Medians of"
         " interleaved rounds in one process, in brackets the ratio's"
         " quartiles. Each baseline runs twice: *again* shows the noise, and"
         " the other rows are measured against both. A ratio above the limit"
@@ -296,24 +351,24 @@ def to_markdown(result: dict[str, Any]) -> str:
         " sums slowly, whoever writes the sum. GPUs and TPUs have not been"
         " measured.",
     ]
-    for table in result["tables"]:
+    for table in result.tables:
         lines += [
             "",
-            f"## {table['what'].capitalize()}: {table['case']}"
-            f" ({table['rounds']} rounds of {table['programs']} programs each)",
+            f"## {table.what.capitalize()}: {table.case}"
+            f" ({table.rounds} rounds of {table.programs} programs each)",
             "",
             "| method | ms | baseline | ms | ratio | limit |",
             "| --- | ---: | --- | ---: | ---: | ---: |",
         ]
-        for row in table["rows"]:
-            limit, ratio = "", f"{row['ratio']:.2f}"
-            if row["limit"]:
-                limit = f"{row['limit']:.2f}"
-                ratio = f"**{ratio}**" if row["ratio"] > row["limit"] else ratio
-            low, high = row["ratio_quartiles"]
+        for row in table.rows:
+            limit, ratio = "", f"{row.ratio:.2f}"
+            if row.limit:
+                limit = f"{row.limit:.2f}"
+                ratio = f"**{ratio}**" if row.ratio > row.limit else ratio
+            low, high = row.ratio_quartiles
             lines.append(
-                f"| {row['method']} | {row['milliseconds']:.1f}"
-                f" | {row['baseline']} | {row['baseline_milliseconds']:.1f}"
+                f"| {row.method} | {row.milliseconds:.1f}"
+                f" | {row.baseline} | {row.baseline_milliseconds:.1f}"
                 f" | {ratio} ({low:.2f} to {high:.2f}) | {limit} |"
             )
     return "\n".join(lines) + "\n"
@@ -341,7 +396,7 @@ def _part_of_a_title(text: str) -> str:
     return text
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Result:
     """Returns the tables of all cases, those not measured as they were."""
     path, here = options.out / "step_cost.json", machine()
     tables = earlier(path, here) if options.only else []
@@ -351,7 +406,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             " measure all cases, without --only"
         )
     by_title = {
-        (table["what"], table["case"]): table
+        (table.what, table.case): table
         for table in tables + measure(options.rounds, options.only)
     }
-    return {**here, "tables": list(by_title.values())}
+    return Result(here, list(by_title.values()))

@@ -65,11 +65,11 @@ def pictures(
         for panel, variant in zip(panels, columns, strict=True):
             _draw_surface(panel, box, surface)
             for curves in places.get((variant, method), []):
-                _draw_path(panel, curves, looks[method]["color"], 0.35)
+                _draw_path(panel, curves, looks[method].color, 0.35)
             baseline = baselines[method]
             # The plain runs are all the same.
             for curves in places.get((variant, baseline), [])[:1]:
-                _draw_path(panel, curves, looks[baseline]["color"], 1.0)
+                _draw_path(panel, curves, looks[baseline].color, 1.0)
             panel.plot(*start, "o", color="black", markersize=4)
         panels[0].set_ylabel(f"{method}\ny", fontsize=9)
     for panel, variant in zip(grid[0], columns, strict=True):
@@ -79,7 +79,7 @@ def pictures(
     names = dict.fromkeys([*baselines.values(), *rows])
     figure.legend(
         handles=[
-            Line2D([], [], color=looks[name]["color"], label=name)
+            Line2D([], [], color=looks[name].color, label=name)
             for name in names
         ],
         loc="outside lower center",

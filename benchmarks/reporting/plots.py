@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import io
 import math
 import textwrap
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,12 +28,23 @@ HIDDEN = 20  # So much smaller an interval is hidden by its marker.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-BASELINES: tuple[dict[str, Any], ...] = (
-    {"color": "#000000", "linestyle": "-", "marker": "."},
-    {"color": "#8A8A8A", "linestyle": "-", "marker": "."},
-    {"color": "#000000", "linestyle": (0, (5, 2)), "marker": "."},
-    {"color": "#8A8A8A", "linestyle": (0, (5, 2)), "marker": "."},
+
+
+class Style(NamedTuple):
+    """How a method's line looks, in Matplotlib's words."""
+
+    color: str
+    linestyle: Any
+    marker: str
+
+
+BASELINES = (
+    Style("#000000", "-", "."),
+    Style("#8A8A8A", "-", "."),
+    Style("#000000", (0, (5, 2)), "."),
+    Style("#8A8A8A", (0, (5, 2)), "."),
 )
+GONE = Style("#B0B0B0", ":", "x")  # Of a method that the study no longer has.
 
 
 def to_png(figure: Figure) -> bytes:
@@ -45,7 +56,7 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def styles(study: Study) -> dict[str, dict[str, Any]]:
+def styles(study: Study) -> dict[str, Style]:
     """Returns each method's look, the same in all pictures of a study."""
     used = {method.baseline for method in study.methods.values()}
     looks, baselines, others = {}, 0, 0
@@ -54,11 +65,11 @@ def styles(study: Study) -> dict[str, dict[str, Any]]:
             looks[name] = BASELINES[baselines % len(BASELINES)]
             baselines += 1
         else:
-            looks[name] = {
-                "color": COLORS[others % len(COLORS)],
-                "linestyle": LINES[others % len(LINES)],
-                "marker": MARKERS[others % len(MARKERS)],
-            }
+            looks[name] = Style(
+                COLORS[others % len(COLORS)],
+                LINES[others % len(LINES)],
+                MARKERS[others % len(MARKERS)],
+            )
             others += 1
     return looks
 
@@ -91,7 +102,9 @@ def curves(study: Study, result: Result) -> bytes:
         _draw_curve(axes, curve, runs, looks)
         axes.set_title(variant, loc="left", fontsize=9, fontweight="bold")
     _finish_grid(grid, len(panels), study.x_label)
-    handles = [Line2D([], [], label=name, **looks[name]) for name in names]
+    handles = [
+        Line2D([], [], label=name, **looks[name]._asdict()) for name in names
+    ]
     figure.legend(
         handles=handles,
         loc="outside right center",
@@ -154,16 +167,15 @@ def _layout() -> ConstrainedLayoutEngine:
     return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)  # In inches.
 
 
-def _looks(study: Study, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    gone = {"color": "#B0B0B0", "linestyle": ":", "marker": "x"}
-    return dict.fromkeys(names, gone) | styles(study)
+def _looks(study: Study, names: Sequence[str]) -> dict[str, Style]:
+    return dict.fromkeys(names, GONE) | styles(study)
 
 
 def _draw_curve(
     axes: Axes,
     curve: Curve,
     runs: Mapping[str, verdicts.Cells],
-    looks: Mapping[str, dict[str, Any]],
+    looks: Mapping[str, Style],
 ) -> None:
     drawn = []
     for index, (name, by_seed) in enumerate(runs.items()):
@@ -185,13 +197,13 @@ def _draw_curve(
             linewidth=max(1.2, 3.0 - 0.25 * index),
             markersize=4.5,
             markevery=(index * stride // len(runs), stride),
-            **look,
+            **look._asdict(),
         )
         axes.fill_between(
             points,
             values.min(axis=0),
             values.max(axis=0),
-            color=look["color"],
+            color=look.color,
             alpha=0.12,
             linewidth=0,
         )
@@ -301,14 +313,14 @@ def _draw_effects(
     index: int,
     names: Sequence[str],
     rows: Mapping[str, Row],
-    looks: Mapping[str, dict[str, Any]],
+    looks: Mapping[str, Style],
 ) -> None:
     """Draws the comparisons of a variant's rows in one metric."""
     axes.axvline(0, color="black", linewidth=0.8)
     for place, name in enumerate(names):
         comparison = rows[name].comparisons[index] if name in rows else None
         if comparison and math.isfinite(comparison.effect.mean):
-            _draw_effect(axes, place, comparison, looks[name]["color"])
+            _draw_effect(axes, place, comparison, looks[name].color)
             continue
         axes.annotate(
             comparison.verdict if comparison else "not run",

@@ -34,25 +34,12 @@ CURVES = (
 
 def run(model: nn.Module, job: Job) -> Sequence[Outcome]:
     """Trains, and looks at alpha on the same batches after each epoch."""
-    settings = job.settings
-    points = []
-    runs = loop.epochs_of(
+    curves = loop.looks(
+        job,
         model,
         usual_optimizer(job),
-        job.data,
-        learning_rate=settings["learning_rate"],
-        seeds=job.seeds,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
+        lambda runs, start, batches: _look(model, runs, batches),
     )
-    looked_at = loop.first_batches(
-        job.data, settings["batch_size"], settings["looks"]
-    )
-    for epoch, run in enumerate(runs):
-        points.append(jax.device_get(_look(model, run, looked_at)))
-        if epoch:
-            job.on_progress()
-    curves = jax.tree.map(lambda *x: np.stack(x, axis=-1), *points)
     return [_outcome(curves, row) for row in range(len(job.seeds))]
 
 

@@ -82,24 +82,21 @@ def train(
         The curves of all seeds.
     """
     vmapped = loop.is_vmapped(vmapped)
-    measured = []
-    for epoch, runs in enumerate(
-        loop.epochs_of(
-            model,
-            make_optimizer,
-            data.train,
-            learning_rate=learning_rate,
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=batch_size,
-            vmapped=vmapped,
-        )
-    ):
-        # Without the wait the progress would be that of dispatching.
-        points = _measure(model, runs, data, vmapped, measured_train)
-        measured.append(jax.block_until_ready(points))
-        if epoch:
-            on_epoch()
+    runs = loop.epochs_of(
+        model,
+        make_optimizer,
+        data.train,
+        learning_rate=learning_rate,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        vmapped=vmapped,
+    )
+    measured = loop.measurements(
+        runs,
+        lambda runs: _measure(model, runs, data, vmapped, measured_train),
+        on_epoch,
+    )
     return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
 
 
@@ -130,14 +127,14 @@ def _measure(
         variables = {"params": run.params, **run.statistics}
         first = jax.tree.map(lambda x: x[:seen], data.train)
         return Curves(
-            *_evaluate(model, variables, first),
-            *_evaluate(model, variables, data.test),
+            *evaluate(model, variables, first),
+            *evaluate(model, variables, data.test),
         )
 
     return loop.each_seed(measure_one, vmapped)(runs)
 
 
-def _evaluate(
+def evaluate(
     model: nn.Module, variables: Any, examples: Examples
 ) -> tuple[jax.Array, jax.Array]:
     """Mean loss and accuracy, some examples at a time to bound the memory."""

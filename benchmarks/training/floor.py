@@ -66,26 +66,13 @@ def run(job: Job) -> Sequence[Outcome]:
     settings = job.settings
     model = MODELS[settings["model"]]
     steps = len(job.data.labels) // settings["batch_size"]
-    runs = loop.epochs_of(
+    curves = loop.looks(
+        job,
         model,
-        lga.maker("sgd", settings["gamma"], steps, **(job.arguments or {})),
-        job.data,
-        learning_rate=settings["learning_rate"],
-        seeds=job.seeds,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
+        lga.maker("sgd", settings["gamma"], steps, **job.arguments),
+        lambda runs, start, batches: _look(model, runs, start.params, batches),
         vmapped=True,
     )
-    looked_at = loop.first_batches(
-        job.data, settings["batch_size"], settings["looks"]
-    )
-    points, start = [], None
-    for epoch, run in enumerate(runs):
-        start = run.params if start is None else start
-        points.append(jax.device_get(_look(model, run, start, looked_at)))
-        if epoch:
-            job.on_progress()
-    curves = jax.tree.map(lambda *x: np.stack(x, axis=-1), *points)
     return [_outcome(curves, row) for row in range(len(job.seeds))]
 
 

@@ -1,16 +1,19 @@
 """Training of one network by one method, for several seeds at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from benchmarks.contenders.makers import MakeOptimizer, WithAdjuster
 from benchmarks.data import Examples, Rows
+from benchmarks.study import Job
 from optaxmods import adjuster_params
 
 # Training loss and accuracy are those of so many training examples, the first
@@ -60,7 +63,7 @@ def epochs_of(
     yield runs
     for epoch in range(epochs):
         batches = batch_indices(seed_array, epoch, len(targets), batch_size)
-        keys = _step_keys(seed_array, epoch)
+        keys = step_keys(seed_array, epoch)
         runs = _epoch(
             model,
             make_optimizer,
@@ -73,6 +76,66 @@ def epochs_of(
             is_vmapped(vmapped),
         )
         yield runs
+
+
+def measurements(
+    runs: Iterable[Run],
+    measure: Callable[[Run], Any],
+    on_epoch: Callable[[], None],
+    every: int = 1,
+) -> list[Any]:
+    """Measures before training and after every so many epochs."""
+    points = []
+    for epoch, run in enumerate(runs):
+        if epoch % every == 0:
+            points.append(measure(run))
+        # Without the wait the progress would be that of dispatching.
+        jax.block_until_ready((run, points[-1]))
+        if epoch:
+            on_epoch()
+    return points
+
+
+def looks(
+    job: Job,
+    model: nn.Module,
+    make_optimizer: MakeOptimizer,
+    look: Callable[[Run, Run, Examples], Mapping[str, jax.Array]],
+    vmapped: bool | None = None,
+) -> Mapping[str, np.ndarray]:
+    """Trains, and looks at the same batches before it and after each epoch.
+
+    Args:
+        job: What to train on and for how long; its ``looks`` are the batches.
+        model: The network.
+        make_optimizer: The method.
+        look: Of the runs, those before training and the batches, it makes
+            arrays of shape [seeds].
+        vmapped: As in ``classification.train``.
+
+    Returns:
+        All looks, as arrays of shape [seeds, epochs + 1].
+    """
+    settings = job.settings
+    size = settings["batch_size"]
+    runs = epochs_of(
+        model,
+        make_optimizer,
+        job.data,
+        learning_rate=settings["learning_rate"],
+        seeds=job.seeds,
+        epochs=settings["epochs"],
+        batch_size=size,
+        vmapped=vmapped,
+    )
+    start = next(runs)
+    batches = first_batches(job.data, size, settings["looks"])
+    points = measurements(
+        itertools.chain([start], runs),
+        lambda runs: jax.device_get(look(runs, start, batches)),
+        job.on_progress,
+    )
+    return jax.tree.map(lambda *x: np.stack(x, axis=-1), *points)
 
 
 def _keys(seed: jax.Array) -> jax.Array:
@@ -152,7 +215,8 @@ def first_batches(examples: Examples, size: int, count: int) -> Examples:
 
 
 @jax.jit
-def _step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
+def step_keys(seeds: jax.Array, epoch: int) -> jax.Array:
+    """Returns the key that each seed splits into those of an epoch's steps."""
     return jax.vmap(lambda s: jax.random.fold_in(_keys(s)[2], epoch))(seeds)
 
 
@@ -216,8 +280,8 @@ def _epoch(
         return Run(params, statistics, opt_state), None
 
     def epoch_one(run: Run, batches: jax.Array, key: jax.Array) -> Run:
-        step_keys = jax.random.split(key, len(batches))
-        return jax.lax.scan(step, run, (batches, step_keys))[0]
+        keys = jax.random.split(key, len(batches))
+        return jax.lax.scan(step, run, (batches, keys))[0]
 
     return each_seed(epoch_one, vmapped)(runs, batches, keys)
 

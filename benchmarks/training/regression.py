@@ -63,24 +63,22 @@ def train_and_measure(
     The arguments are those of ``classification.train``. Measured is before
     training and after every so many epochs.
     """
-    points = []
-    for epoch, runs in enumerate(
-        loop.epochs_of(
-            model,
-            make_optimizer,
-            data.train,
-            learning_rate=learning_rate,
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=batch_size,
-            objective=LAST_HIDDEN_LAYER,
-        )
-    ):
-        if epoch % measure_every == 0:
-            points.append(_measure(model, runs.params, data))
-        jax.block_until_ready(runs)
-        if epoch:
-            on_epoch()
+    runs = loop.epochs_of(
+        model,
+        make_optimizer,
+        data.train,
+        learning_rate=learning_rate,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        objective=LAST_HIDDEN_LAYER,
+    )
+    points = loop.measurements(
+        runs,
+        lambda runs: _measure(model, runs.params, data),
+        on_epoch,
+        every=measure_every,
+    )
     curves = {
         name: np.stack([getattr(point, name) for point in points], axis=1)
         for name in Measured._fields

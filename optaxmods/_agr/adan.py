@@ -164,12 +164,10 @@ def adan_agr(
     .. math::
 
         m_k &= b_1 m_{k-1} + (1 - b_1)\, \Psi(g_k) \\
-        v_k &= b_2 v_{k-1} + (1 - b_2)\, (\Psi(g_k) - \Psi(g_{k-1})) \\
-        n_k &= b_3 n_{k-1} + (1 - b_3)\, (g_k + b_2\, (g_k - g_{k-1}))^2 \\
-        u_k &= (\hat m_k + b_2\, \hat v_k) / (\sqrt{\hat n_k} + \varepsilon) \\
-        \theta_{k+1} &= (\theta_k - \eta\, u_k) / (1 + \lambda \eta),
+        v_k &= b_2 v_{k-1} + (1 - b_2)\, (\Psi(g_k) - \Psi(g_{k-1})),
 
-    the differences being 0 in the first step. Algorithm 1 prints
+    the difference being 0 in the first step, and the rest as there, with
+    :math:`n` of the raw gradients. Algorithm 1 prints
     :math:`\Psi(g_k) - g_{k-1}` in the second line, which
     ``difference="printed"`` gives to the letter. **That form can diverge**: the
     difference of a constant gradient is :math:`-\alpha g` there, and the

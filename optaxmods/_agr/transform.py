@@ -89,7 +89,8 @@ def agr(
     the absolute sum overflows, :math:`\alpha = 0`; a non-finite gradient stays
     non-finite and inside its own leaf. Place AGR after the averaging over
     data-parallel replicas and, with gradient accumulation, inside
-    :class:`optax.MultiSteps`: it is not linear.
+    :class:`optax.MultiSteps`: it is not linear, so the mean of regularized
+    gradients is not the regularized mean.
 
     Args:
       strength: :math:`s` in [0, 1], or a schedule of the step count. 1, the
@@ -190,7 +191,7 @@ def agr_coefficients(
     max_alpha: jax.typing.ArrayLike = 1.0,
     reduction_axes: ReductionAxes = None,
 ) -> optax.Updates:
-    r"""The coefficients alpha of Eq. 2, for logging and plots.
+    """The coefficients alpha of Eq. 2, for logging and plots.
 
     The largest one of a leaf says how much of a single entry's gradient is
     taken away there; where it is near 1, that entry learns nothing.
@@ -202,9 +203,9 @@ def agr_coefficients(
 
     Returns:
       A tree like ``updates`` with each leaf's shape, real, float32 (float64
-      for float64 and complex128 leaves): :math:`\alpha_{ij} = |g_{ij}| /
-      \sum_{kl} |g_{kl}|`, which sums to 1 over each matrix with a nonzero
-      entry and none above ``max_alpha``; zeros where AGR leaves a leaf alone.
+      for float64 and complex128 leaves): alpha of :func:`optaxmods.agr`, which
+      sums to 1 over each matrix with a nonzero entry and none above
+      ``max_alpha``; zeros where AGR leaves a leaf alone.
 
     Raises:
       ValueError: as :func:`optaxmods.agr` does, for ``max_alpha`` and at

@@ -63,12 +63,11 @@ def test_algorithm_1(setting, with_agr):
     arguments = SETTINGS[setting]
     if with_agr is None:
         tx = optaxmods.adan(0.1, **arguments)
-        with_agr = {"strength": 0.0}
+        oracle = oracles.adan.adan
     else:
         tx = optaxmods.adan_agr(0.1, **arguments, **with_agr)
-    want = oracles.agr.adan_agr(
-        theta, gradients, 0.1, **for_oracle(arguments), **with_agr
-    )
+        oracle = functools.partial(oracles.agr.adan_agr, **with_agr)
+    want = oracle(theta, gradients, 0.1, **for_oracle(arguments))
     assert_same(run(tx, theta, gradients), want)
 
 
@@ -90,7 +89,7 @@ def test_schedules_run_on_over_restarts():
 @pytest.mark.usefixtures("x64")
 def test_vectors_see_plain_adan():
     theta, gradients = make_theta((5,)), make_gradients(5, (5,))
-    want = oracles.agr.adan_agr(theta, gradients, 0.1, strength=0.0)
+    want = oracles.adan.adan(theta, gradients, 0.1)
     assert_same(run(optaxmods.adan_agr(0.1), theta, gradients), want)
 
 
@@ -99,7 +98,7 @@ def test_chain_of_agr_and_adan_regularizes_everything():
     theta, gradients = make_theta(), make_gradients(6)
     regularized = [oracles.agr.psi(g) for g in gradients]
     chained = optax.chain(optaxmods.agr(), optaxmods.adan(0.1))
-    want = oracles.agr.adan_agr(theta, regularized, 0.1, strength=0.0)
+    want = oracles.adan.adan(theta, regularized, 0.1)
     assert_same(run(chained, theta, gradients), want)
 
 
@@ -267,9 +266,7 @@ def test_the_proximal_step_keeps_its_digits(dtype, rtol):
     updates, _ = tx.update(
         jnp.asarray(gradient, dtype), tx.init(params), params
     )
-    moved = oracles.agr.adan_agr(
-        theta, [gradient], lr, weight_decay=wd, strength=0.0
-    )
+    moved = oracles.adan.adan(theta, [gradient], lr, weight_decay=wd)
     np.testing.assert_allclose(
         np.asarray(updates, np.float64), moved[0] - theta, rtol=rtol
     )

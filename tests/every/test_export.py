@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import optaxmods
+from tests.helpers.losses import cross_entropy
 from tests.helpers.transformations import TRANSFORMATIONS
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -27,8 +28,7 @@ def features_of(params):
     return jnp.tanh(params["kernel"]) + params["bias"][None]
 
 
-def loss_fn(logits):
-    return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
+loss_fn = cross_entropy(LABELS)
 
 
 def plain(tx, params, state):

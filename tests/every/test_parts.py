@@ -10,6 +10,7 @@ import pytest
 import optaxmods
 from tests import oracles
 from tests.helpers.gal_theta import layers_of
+from tests.helpers.losses import cross_entropy
 from tests.helpers.trajectories import make_gradients, make_theta
 
 RATE, SHAPE, STEPS = 0.1, (4, 3), 4
@@ -140,8 +141,7 @@ def test_the_direct_route_of_gal_on_some_leaves(wrapper):
     def features(params):
         return jnp.asarray(X, "f4") @ params["kernel"] + params["bias"]
 
-    def loss_fn(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
+    loss_fn = cross_entropy(LABELS)
 
     @jax.jit
     def update(params, state):

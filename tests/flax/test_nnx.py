@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from optaxmods import GradientAdjuster, adjuster_params, agr, gal, lga
+from tests.helpers.losses import cross_entropy
 from tests.helpers.transformations import (
     TRANSFORMATIONS,
     make_params,
@@ -83,8 +84,7 @@ def logits_of(params):
     return x @ output["kernel"] + output["bias"][None]
 
 
-def losses_of(logits):
-    return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
+losses_of = cross_entropy(LABELS)
 
 
 def every_method():

@@ -25,6 +25,7 @@ from tests.helpers.gal_problem import (
     gradients,
     objective,
 )
+from tests.helpers.losses import cross_entropy
 
 
 def test_without_jit():
@@ -127,10 +128,7 @@ def everything(adjuster, inputs, labels, shares):
     by_the_loss = gradients(
         inputs, labels, adjuster=adjuster, example_weights=shares
     )
-
-    def loss_fn(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
+    loss_fn = cross_entropy(labels)
     tx = gal(adjuster, D, optimizer=optax.trace(0.0))
     features, pullback = jax.vjp(lambda weights: inputs @ weights, WEIGHTS)
     added, state = tx.update(

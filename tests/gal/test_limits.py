@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from optaxmods import GradientAdjuster, adjuster_params, gal
+from tests.helpers.losses import cross_entropy
 
 D, N, K = 4, 64, 3
 GENERATOR = np.random.default_rng(0)
@@ -22,10 +23,6 @@ LABELS = jnp.asarray(GENERATOR.integers(0, D, N))
 
 def squared(targets):
     return lambda z: 0.5 * jnp.sum((z - targets) ** 2, axis=-1)
-
-
-def cross_entropy(z):
-    return optax.softmax_cross_entropy_with_integer_labels(z, LABELS)
 
 
 def train(adjuster, features_of, params, loss_fn, steps, **arguments):
@@ -116,7 +113,7 @@ def test_small_steps_leave_theta_to_the_eps_of_its_optimizer(eps, is_learning):
         adjuster,
         lambda kernel: INPUTS @ kernel,
         KERNEL,
-        cross_entropy,
+        cross_entropy(LABELS),
         100,
         optimizer=optimizer,
     )
@@ -138,7 +135,7 @@ def test_logits_drift_where_the_loss_is_flat(magnitude):
             jnp.pad(INPUTS, ((0, 0), (0, 1)), constant_values=1.0) @ kernel
         ),
         jnp.zeros((K + 1, D)),
-        cross_entropy,
+        cross_entropy(LABELS),
         1000,
     )
     drift = abs(kernel[-1].mean())
@@ -156,7 +153,11 @@ def test_a_network_that_starts_at_zero_stays_there():
     )
     adjuster = GradientAdjuster(network=network)
     _, theta, _, metrics = train(
-        adjuster, lambda kernel: INPUTS @ kernel, KERNEL, cross_entropy, 20
+        adjuster,
+        lambda kernel: INPUTS @ kernel,
+        KERNEL,
+        cross_entropy(LABELS),
+        20,
     )
     assert not np.any(theta["out"])
     assert np.all(metrics["cosine"] == 0)

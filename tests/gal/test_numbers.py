@@ -12,14 +12,11 @@ import pytest
 from optaxmods import GradientAdjuster, gal
 from tests import oracles
 from tests.helpers.gal_theta import cosine, layers_of
+from tests.helpers.losses import cross_entropy
 
 pytestmark = pytest.mark.usual_compilation
 
 GENERATOR = np.random.default_rng(0)
-
-
-def cross_entropy(labels):
-    return lambda z: optax.softmax_cross_entropy_with_integer_labels(z, labels)
 
 
 def gradients(adjuster, theta, z, loss_fn, **arguments):

@@ -9,6 +9,7 @@ import pytest
 from optaxmods import GradientAdjuster, adjuster_params, gal
 from tests import oracles
 from tests.helpers.gal_theta import layers_of
+from tests.helpers.losses import cross_entropy
 
 # Of the inputs, the hidden layer, the features; theta's layers have others.
 K, H, D = 7, 11, 5
@@ -40,8 +41,7 @@ def features_of(params):
     return jnp.tanh(inputs @ params["hidden"]) @ params["output"]
 
 
-def loss_fn(z):
-    return optax.softmax_cross_entropy_with_integer_labels(z, LABELS)
+loss_fn = cross_entropy(LABELS)
 
 
 def mean_loss(z, weights=None):

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tests import oracles
 from tests.helpers.gal_theta import layers_of
+from tests.helpers.losses import cross_entropy
 
 D = 5
 
@@ -17,13 +17,9 @@ def make_case(kind, shape, scale=1.0, dtype=np.float64):
     z = scale * generator.standard_normal((*shape, D))
     if kind == "cross-entropy":
         labels = generator.integers(0, D, shape)
-
-        def loss_fn(z):
-            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
-
         return (
             jnp.asarray(z, dtype),
-            loss_fn,
+            cross_entropy(labels),
             oracles.gal.cross_entropy(labels),
         )
     if kind == "cosines":

@@ -6,9 +6,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from optaxmods import GradientAdjuster
+from tests.helpers.losses import cross_entropy
 
 D, N, K = 5, 8, 3
 GENERATOR = np.random.default_rng(0)
@@ -20,9 +20,7 @@ THETA = ADJUSTER.init(jax.random.key(0), D)
 
 
 def objective(weights, theta, inputs, labels, adjuster=ADJUSTER, **arguments):
-    def loss_fn(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
+    loss_fn = cross_entropy(labels)
     return adjuster.loss(theta, inputs @ weights, loss_fn, **arguments)
 
 

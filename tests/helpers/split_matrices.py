@@ -35,8 +35,10 @@ joined_by_type = pytest.mark.skipif(
 )
 
 
-def make_mesh(*axis_types):
-    return jax.make_mesh((4, 2), ("data", "model"), axis_types=axis_types)
+def make_mesh(first, second=None):
+    """4 x 2 devices; one type is that of both axes."""
+    types = (first, first if second is None else second)
+    return jax.make_mesh((4, 2), ("data", "model"), axis_types=types)
 
 
 def draw(leaves=8, seed=0):

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.costs.compiled import collectives
 import optaxmods
 from tests import oracles
+from tests.helpers.split_matrices import make_mesh
 from tests.helpers.transformations import TRANSFORMATIONS
 
 SPECS = {
@@ -25,10 +26,6 @@ SPECS = {
     "stack split": P("data", None, None),
     "bias": P("model"),
 }
-
-
-def make_mesh(axis_type):
-    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
 
 
 def make_params():

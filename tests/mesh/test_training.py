@@ -23,6 +23,7 @@ from optaxmods import (
     scale_by_agr_adan,
 )
 from tests.helpers import sharded_transformer as model
+from tests.helpers.split_matrices import make_mesh
 from tests.helpers.transformations import TRANSFORMATIONS
 
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]
@@ -32,10 +33,6 @@ THETA = {
     "layer_1": {"kernel": P("data", "model"), "bias": P("model")},
 }
 STEPS = 2
-
-
-def make_mesh(axis_type):
-    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
 
 
 def state_shardings(tx, params, mesh):

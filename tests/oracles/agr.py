@@ -7,18 +7,60 @@ import numpy as np
 from tests.oracles import adan
 
 
+def psi(gradient, strength=1.0, axes=None, overflow=np.inf, max_alpha=1.0):
+    """Eq. 1, with a strength on the second term and a largest alpha."""
+    capped = np.minimum(alpha(gradient, axes, overflow), max_alpha)
+    return gradient - strength * capped * gradient  # Eq. 1
+
+
 def alpha(gradient, axes=None, overflow=np.inf):
     """Eq. 2; 0 where the sum is 0 or beyond ``overflow``."""
     magnitude = np.abs(gradient)
     total = np.sum(magnitude, axis=axes, keepdims=True)
     usable = (total > 0) & (total <= overflow)
-    return np.where(usable, magnitude / np.where(usable, total, 1), 0)
+    return np.where(usable, magnitude / np.where(usable, total, 1), 0)  # Eq. 2
 
 
-def psi(gradient, strength=1.0, axes=None, overflow=np.inf, max_alpha=1.0):
-    """Eq. 1, g - alpha g, with a strength on the second term."""
-    capped = np.minimum(alpha(gradient, axes, overflow), max_alpha)
-    return gradient - strength * capped * gradient
+def adan_agr(
+    theta,
+    gradients,
+    learning_rate,
+    b1=0.98,
+    b2=0.92,
+    b3=0.99,
+    restart=None,
+    strength: Any = 1.0,
+    max_alpha=1.0,
+    is_matrix=True,
+    difference="regularized",
+    **options,
+):
+    """Algorithm 1, which is ``adan`` but for m and v.
+
+    The difference in v is the printed one, to the raw gradient before, or that
+    of each step's own Psi.
+    """
+    k, thetas = 0, []
+    for done, g in enumerate(gradients):
+        s = strength(done) if callable(strength) else strength
+        regularized = psi(g, s, max_alpha=max_alpha) if is_matrix else g
+        if k == 0:
+            m, v, n = (np.zeros_like(theta) for _ in range(3))
+            before, subtracted = g, regularized
+        k += 1
+        m = b1 * m + (1 - b1) * regularized
+        v = b2 * v + (1 - b2) * (regularized - subtracted)
+        n = b3 * n + (1 - b3) * np.abs(g + b2 * (g - before)) ** 2
+        moments, decays = (m, v, n), (b1, b2, b3)
+        theta = adan.step(
+            theta, moments, decays, k, learning_rate, done, **options
+        )
+        thetas.append(theta)
+        before = g
+        subtracted = g if difference == "printed" else regularized
+        if restart is not None and restart(done + 1):
+            k = 0
+    return thetas
 
 
 def adamw_agr(
@@ -55,29 +97,3 @@ def adamw_agr(
         theta = theta - lr * (step + weight_decay * theta)
         thetas.append(theta)
     return thetas
-
-
-def adan_agr(
-    theta,
-    gradients,
-    learning_rate,
-    strength: Any = 1.0,
-    max_alpha=1.0,
-    is_matrix=True,
-    difference="regularized",
-    **options,
-):
-    """Algorithm 1; the difference as printed, or of each step's own Psi."""
-
-    def regularized(g, done):
-        s = strength(done) if callable(strength) else strength
-        return psi(g, s, max_alpha=max_alpha) if is_matrix else g
-
-    return adan.adan(
-        theta,
-        gradients,
-        learning_rate,
-        regularized=regularized,
-        difference=difference,
-        **options,
-    )

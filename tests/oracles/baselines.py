@@ -1,6 +1,7 @@
 """Optimizers in float64 NumPy: the parameters after each gradient.
 
-They are PyTorch's, but for ``around_sgd`` and ``bounded``.
+They are PyTorch's, but for ``around_sgd``, which is Lookahead, and ``bounded``,
+which is AdaBound.
 """
 
 import math

@@ -118,11 +118,11 @@ def gal(
         r = r + (1 / total - 1) * descent
         slope = slope + (1 / total - 1) * slopes
         mean = np.sum(share * r)
-        size, to_r = abs(mean), np.sign(mean) * share
+        size, to_r = abs(mean), np.sign(mean) * share  # Eq. 6
         change = np.full_like(change, np.sum(share * change))
     else:
-        size, to_r = np.sum(part * np.abs(r)), np.sign(r) * part
-    accepted = {
+        size, to_r = np.sum(part * np.abs(r)), np.sign(r) * part  # Eq. 6
+    accepted = {  # Line 7
         "<=": change <= 0,
         "<": change < 0,
         "always": np.full(change.shape, True),
@@ -133,6 +133,7 @@ def gal(
     to_v = (pull - unit * np.sum(unit * pull, -1, keepdims=True)) / length
     return {
         "loss": np.sum(share * losses),
+        # Lines 8 and 10.
         "z": share[..., None] * np.where(accepted[..., None], g, slopes),
         "theta": _through(layers, flat, to_v.reshape(-1, d)),
         "acceptance": np.sum(part * accepted),

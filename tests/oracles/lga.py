@@ -5,6 +5,22 @@ from typing import Any
 import numpy as np
 
 
+def incentive(gradient, gamma, omega, xi):
+    """The second term of Eq. 2."""
+    return gamma * omega / phi(gradient, xi)  # Eq. 2
+
+
+def expected(before, mean, k, log_base):
+    """Eq. 3 in windows: E_k after the window k with a mean loss."""
+    w = np.log(log_base) / np.log(k + 10)
+    return w * before + (1 - w) * mean  # Eq. 3
+
+
+def excess(loss, lower, upper, eps):
+    """Eq. 4: Omega, the loss above its lower bound."""
+    return loss - lower if loss - lower >= eps and loss <= upper else 0.0
+
+
 def phi(gradient, xi):
     """Eq. 5; for complex numbers along g / |g|."""
     if np.iscomplexobj(gradient):
@@ -12,7 +28,7 @@ def phi(gradient, xi):
         unit = gradient / np.where(magnitude > 0, magnitude, 1)
         unit = np.where(magnitude > 0, unit, 1)
         return 1 / (unit / (magnitude + xi))
-    return np.where(gradient >= 0, gradient + xi, gradient - xi)
+    return np.where(gradient >= 0, gradient + xi, gradient - xi)  # Eq. 5
 
 
 def terms(
@@ -31,7 +47,7 @@ def terms(
     push_zero_gradients=False,
     gradient_floor=1e-6,
 ):
-    """The term, gamma, Omega, and the bounds that the next step will read.
+    """Algorithm 1: the term of Eq. 2, gamma, Omega, and the next step's bounds.
 
     One tuple a step; windows are whole lists. ``status_every`` may be a
     function of the step, for runs that were resumed with another.
@@ -49,10 +65,8 @@ def terms(
         now = gamma(t) if callable(gamma) else gamma
         now = max(now * multiplier, gamma_min)
         status = windows[-1] if omega_loss == "window" and windows else f
-        omega = 0.0
-        if usable and status - lower >= eps and status <= bound:
-            omega = status - lower
-        term = now * omega / phi(g, xi)
+        omega = excess(status, lower, bound, eps) if usable else 0.0  # Eq. 4
+        term = incentive(g, now, omega, xi)  # Eq. 2; line 10
         is_small = (np.abs(g) < gradient_floor) & (g != 0)
         if not push_zero_gradients:
             is_small |= g == 0
@@ -64,11 +78,10 @@ def terms(
             mean, current = float(np.mean(current)), []
             windows.append(mean)
             k = len(windows)
-            if k >= 2 and mean > windows[-2]:
-                multiplier *= decay_factor
+            if k >= 2 and mean > windows[-2]:  # Line 7
+                multiplier *= decay_factor  # Line 8
             if lower_bound == "ema":
-                w = np.log(log_base) / np.log(k + 10)
-                estimate = w * estimate + (1 - w) * mean
+                estimate = expected(estimate, mean, k, log_base)  # Eq. 3
             elif lower_bound == "average":
                 estimate = float(np.mean(windows))
             elif lower_bound == "momentum":

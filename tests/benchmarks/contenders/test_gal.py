@@ -51,7 +51,7 @@ def test_training_is_the_forms_written_out(form, vmapped):
     params = at(start.params, 1)
     state = tx.init(params)
     batches = loop.batch_indices(jnp.array([seed], jnp.uint32), 0, 24, 8)[0]
-    keys = jax.random.split(loop._step_keys(jnp.array([seed]), 0)[0], 3)
+    keys = jax.random.split(loop.step_keys(jnp.array([seed]), 0)[0], 3)
 
     def objective(params, theta, batch, key):
         return adjuster.loss(

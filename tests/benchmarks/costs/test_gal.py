@@ -11,17 +11,18 @@ from benchmarks.runs import machine
 from benchmarks.study import Device
 
 DEVICE = Device("cpu", "abacus", 1)
-RESULT = {
-    "command": "made up",
-    "jax": "0.0.1",
-    "device": DEVICE._asdict(),
-    "logits_reserved": {"without": 2.0, "with": 9.04},
-    "milliseconds": {
+RESULT = gal.Result(
+    command="made up",
+    jax="0.0.1",
+    jaxlib="0.0.1",
+    device=DEVICE,
+    logits_reserved={"without": 2.0, "with": 9.04},
+    milliseconds={
         "plain": [1.0, 2.0, 3.0],
         "plain again": [2.0, 3.0, 4.0],
         "loss": [4.0, 5.0, 6.0],
     },
-}
+)
 
 
 def test_ratios_are_to_the_median_of_both_plain_runs():
@@ -61,7 +62,8 @@ def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
     # The gradient of the logits has to stand somewhere.
     assert 1 <= result["logits_reserved"]["without GAL"] < 100
     page = (tmp_path / "gal_cost.md").read_text()
-    assert page == gal.to_markdown(result)
+    written = gal.Result(**{**result, "device": DEVICE})
+    assert page == gal.to_markdown(written)
     assert "A perceptron 3-4-5 at batch size 2" in page
     assert "token logits 2x3x4" in page
     assert page in capsys.readouterr().out

@@ -24,8 +24,8 @@ def test_kinds_are_counted():
         Collective("all-gather", (128,)),
     ]
     assert mesh.summarize(found) == {
-        "all-reduce": {"count": 2, "arrays": 3, "entries": 10},
-        "all-gather": {"count": 1, "arrays": 1, "entries": 128},
+        "all-reduce": mesh.Counted(count=2, arrays=3, entries=10),
+        "all-gather": mesh.Counted(count=1, arrays=1, entries=128),
     }
 
 
@@ -88,6 +88,14 @@ def test_the_command(monkeypatch, tmp_path):
         "adan(nu_dtype=bfloat16)": {"float32": 14.0, "bfloat16": 8.0},
         "adan(mu_dtype=float32)": {"float32": 16.0, "bfloat16": 16.0},
     }
+    assert result["steps"][0] == {
+        "method": "optax.adamw",
+        "leaves": 1,
+        "axes": "Auto",
+        "collectives": {},
+    }
+    apart = {"count": 2, "arrays": 2, "entries": 2}
+    assert result["steps"][1]["collectives"] == {"all-reduce": apart}
     page = (tmp_path / "mesh_cost.md").read_text()
     assert "| optax.adamw | 1 | nothing | nothing |" in page
     # One matrix, over one axis after the other or over both.

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.costs import step
 from benchmarks.costs.__main__ import main
-from benchmarks.costs.step import Case, Row
+from benchmarks.costs.step import Case, Machine, Result, Row
 
 CASE = Case(
     2,
@@ -20,8 +20,8 @@ SECONDS = {
     "plain again": [0.002, 0.003, 0.004],
     "slow": [0.004, 0.005, 0.006],
 }
-MACHINE = {"command": "made up", "device": "abacus", "cores": 1}
-MACHINE |= dict.fromkeys(("jax", "jaxlib", "optax", "optaxmods"), "0.0.1")
+MACHINE = Machine("made up", *["0.0.1"] * 5, device="abacus", cores=1)
+TABLE = step.summarize("step", CASE, SECONDS, 0.1)
 
 
 @pytest.fixture
@@ -30,33 +30,31 @@ def measured(monkeypatch):
     times = dict(SECONDS)
     monkeypatch.setattr(step, "CASES", [CASE])
     monkeypatch.setattr(step, "COMPILED", CASE)
-    monkeypatch.setattr(step, "machine", lambda: dict(MACHINE))
+    monkeypatch.setattr(step, "machine", lambda: MACHINE)
     for name in "time_steps", "time_compilation":
         monkeypatch.setattr(step, name, lambda case, order: times)
     return times
 
 
 def test_a_row_is_set_against_both_runs_of_its_baseline():
-    table = step.summarize(CASE, SECONDS)
-    assert table["case"] == "2 leaves of 3x4 float32"
-    assert table["milliseconds"]["slow"] == [4.0, 5.0, 6.0]
-    again, slow = table["rows"]
+    assert TABLE.case == "2 leaves of 3x4 float32"
+    assert TABLE.milliseconds["slow"] == [4.0, 5.0, 6.0]
+    again, slow = TABLE.rows
     # The median of 1, 2, 3 is 2; that of 1, 2, 2, 3, 3, 4 is 2.5.
-    assert again["baseline_milliseconds"] == 2.0
-    assert again["ratio"] == 1.5
-    assert slow["milliseconds"] == 5.0
-    assert slow["baseline_milliseconds"] == 2.5
-    assert slow["ratio"] == 2.0
-    assert slow["ratio_quartiles"] == [4 / 2.5, 6 / 2.5]
+    assert again.baseline_milliseconds == 2.0
+    assert again.ratio == 1.5
+    assert slow.milliseconds == 5.0
+    assert slow.baseline_milliseconds == 2.5
+    assert slow.ratio == 2.0
+    assert slow.ratio_quartiles == [4 / 2.5, 6 / 2.5]
 
 
 def page_of(tables):
-    return step.to_markdown({**MACHINE, "tables": tables})
+    return step.to_markdown(Result(MACHINE, tables))
 
 
 def test_a_ratio_above_its_limit_is_bold():
-    table = {"what": "step", **step.summarize(CASE, SECONDS)}
-    page = page_of([table])
+    page = page_of([TABLE])
     assert "on 1 cores of abacus, jax 0.0.1" in page
     assert "## Step: 2 leaves of 3x4 float32 (3 rounds of 1 programs" in page
     assert (
@@ -65,8 +63,8 @@ def test_a_ratio_above_its_limit_is_bold():
     assert (
         "| plain again | 3.0 | plain | 2.0 | 1.50 (1.00 to 2.00) |  |" in page
     )
-    slow = {**table["rows"][1], "ratio": 1.5}
-    assert "| 1.50 (1.60" in page_of([{**table, "rows": [slow]}])
+    slow = TABLE.rows[1]._replace(ratio=1.5)
+    assert "| 1.50 (1.60" in page_of([TABLE._replace(rows=[slow])])
 
 
 def medians(folder):
@@ -96,7 +94,7 @@ def test_only_keeps_no_tables_of_another_machine(
     path = tmp_path / "step_cost.json"
     before = path.read_bytes()
     assert len(step.earlier(path, MACHINE)) == 2
-    another = MACHINE | {"device": "slide rule"}
+    another = MACHINE._replace(device="slide rule")
     assert step.earlier(path, another) == []
     monkeypatch.setattr(step, "machine", lambda: another)
     with pytest.raises(SystemExit):

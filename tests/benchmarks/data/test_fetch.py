@@ -67,13 +67,6 @@ def server(monkeypatch):
         thread.join()
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("OPTAXMODS_DATA", str(folder))
-    return folder
-
-
 def zip_of(members):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:

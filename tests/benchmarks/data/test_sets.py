@@ -25,14 +25,6 @@ from tests.helpers.data_files import (
 REAL_DATA = os.environ.get("OPTAXMODS_TEST_DATA")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty cache, so that no test depends on what a machine has."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("OPTAXMODS_DATA", str(folder))
-    return folder
-
-
 def standardized(images, num_train):
     values = images.astype(np.float64)
     mean = values[:num_train].mean(axis=(0, 1, 2), keepdims=True)

@@ -46,8 +46,8 @@ def test_twelve_methods_look_different():
     }
     looks = plots.styles(STUDY._replace(methods=methods))
     assert len(looks) == 12
-    assert len({(x["color"], x["linestyle"]) for x in looks.values()}) == 12
-    assert looks["plain"]["color"] == "#000000"
+    assert len({(x.color, x.linestyle) for x in looks.values()}) == 12
+    assert looks["plain"].color == "#000000"
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_evaluation_in_parts_is_that_of_the_whole(at_once, monkeypatch):
     model, examples = Normalized(), small_split().test
     variables = model.init(jax.random.key(0), examples.images)
     monkeypatch.setattr(classification, "EVALUATED_AT_ONCE", at_once)
-    loss, accuracy = classification._evaluate(model, variables, examples)
+    loss, accuracy = classification.evaluate(model, variables, examples)
     logits = np.asarray(model.apply(variables, examples.images), np.float64)
     labels = np.asarray(examples.labels)
     log_sums = np.log(np.exp(logits).sum(axis=1))
