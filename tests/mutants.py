@@ -127,6 +127,41 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "v is kept for the previous gradient",
+        "_adan/moments.py",
+        "jnp.where(n < 0, v, g)",
+        "jnp.where(n > 0, v, g)",
+        ADAN,
+    ),
+    Mutant(
+        "the previous gradient is copied",
+        "_adan/moments.py",
+        "_written(gradients, v, n)",
+        "gradients",
+        "every/compiled",
+    ),
+    Mutant(
+        "what a mesh splits is summed in one kernel",
+        "_agr/matrix_sums.py",
+        "return not any(mesh.axis_names for mesh in meshes)",
+        "return True",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "a small matrix is damped by the sum of the next",
+        "_agr/matrix_sums.py",
+        "return list(totals)",
+        "return [*totals[1:], totals[0]]",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "two expressions on no platform",
+        "_agr/psi.py",
+        "cpu=_apart",
+        "cpu=list",
+        "agr/small_matrices every/compiled",
+    ),
+    Mutant(
         "strengths of two trees are mixed up",
         "_agr/psi.py",
         "in degrees\n        for _ in range(size)\n    ]",
@@ -307,8 +342,8 @@ MUTANTS = [
     Mutant(
         "the regularized gradient is kept",
         "_adan/moments.py",
-        "g=stored(updates, gradients, state.g)",
-        "g=stored(updates, regularized, state.g)",
+        "g=stored(updates, _written(gradients, v, n), state.g)",
+        "g=stored(updates, _written(regularized, v, n), state.g)",
         ADAN,
     ),
     Mutant(

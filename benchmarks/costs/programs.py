@@ -30,7 +30,7 @@ class Program(NamedTuple):
 class Place(NamedTuple):
     """One device, or a mesh with the axes "data" and "model"."""
 
-    device: jax.Device
+    device: Any
     mesh: Mesh | None = None
 
     @property

@@ -74,10 +74,8 @@ def _is_whole(leaf: Any) -> bool:
 
     On automatic axes XLA would gather what one kernel is to sum.
     """
-    mesh = jax.typeof(leaf).sharding.mesh
-    return (
-        not mesh.axis_names and not jax.sharding.get_abstract_mesh().axis_names
-    )
+    meshes = jax.typeof(leaf).sharding.mesh, jax.sharding.get_abstract_mesh()
+    return not any(mesh.axis_names for mesh in meshes)
 
 
 def _split_by_type(

@@ -57,6 +57,29 @@ def test_agr_writes_no_matrix_of_its_own(ours, plain):
     assert full_size_results(ours) == full_size_results(plain)
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 10, 2),
+    reason="XLA before jaxlib 0.10.2 copies more than the previous gradient",
+)
+@pytest.mark.parametrize("make", [optaxmods.adan, optaxmods.adan_agr])
+@pytest.mark.parametrize("arguments", [{}, {"weight_decay": 1e-2}])
+def test_adan_copies_no_state(make, arguments):
+    # As optax.adan does with the previous gradient, a word a parameter.
+    tx, params = make(1e-3, **arguments), [jnp.zeros((1024, 1024))] * 4
+    params = jax.eval_shape(lambda: params)
+
+    def step(params, state, gradients):
+        updates, state = tx.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    compiled = (
+        jax.jit(step, donate_argnums=(0, 1))
+        .lower(params, jax.eval_shape(tx.init, params), params)
+        .compile()
+    )
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * 1024**2
+
+
 @pytest.mark.parametrize(
     "ours",
     [
