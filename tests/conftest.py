@@ -57,6 +57,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("optaxmods")
 
 
+# A compiled program is several maps of memory, of which Linux allows a process
+# 65,530: beyond, LLVM ends it in the middle of compiling.
+MAPS, MANY_MAPS = pathlib.Path("/proc/self/maps"), 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     with enable_x64(True):
