@@ -23,7 +23,6 @@ from optaxmods._shared.moments import (
     positive_eps,
     stored,
     zero_moments,
-    zero_second_moments,
 )
 from optaxmods._shared.trees import beside
 
@@ -87,13 +86,14 @@ def adan_moments(
     def init_fn(params: optax.Params) -> ScaleByAdanState:
         kept = UNDAMPED if damped is None else damped.init(params)
         check_floating(params)
+        m, v, g, n = zero_moments(params, mu_dtype, nu_dtype, firsts=3)
         return ScaleByAdanState(
             count=jnp.zeros([], jnp.int32),
             since_restart=jnp.zeros([], jnp.int32),
-            m=zero_moments(params, mu_dtype),
-            v=zero_moments(params, mu_dtype),
-            n=zero_second_moments(params, nu_dtype),
-            g=zero_moments(params, mu_dtype),
+            m=m,
+            v=v,
+            n=n,
+            g=g,
             agr_strength=kept[0],
             agr_max_alpha=kept[1],
         )

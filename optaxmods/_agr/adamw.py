@@ -27,7 +27,6 @@ from optaxmods._shared.moments import (
     positive_eps,
     stored,
     zero_moments,
-    zero_second_moments,
 )
 from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
 from optaxmods._shared.trees import beside, check_mask
@@ -113,11 +112,8 @@ def _adam_moments(
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
         damp.check(params)
         check_floating(params)
-        return optax.ScaleByAdamState(
-            count=jnp.zeros([], jnp.int32),
-            mu=zero_moments(params, mu_dtype),
-            nu=zero_second_moments(params, nu_dtype),
-        )
+        mu, nu = zero_moments(params, mu_dtype, nu_dtype)
+        return optax.ScaleByAdamState(jnp.zeros([], jnp.int32), mu, nu)
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
