@@ -84,7 +84,7 @@ MUTANTS = [
     Mutant(
         "a sum of 0 is divided by",
         "_agr/psi.py",
-        "4 / jnp.where(total < smallest, jnp.ones_like(total), total)",
+        "4 / jax.lax.select(total < smallest, jnp.ones_like(total), total)",
         "4 / total",
         AGR,
     ),
@@ -129,8 +129,8 @@ MUTANTS = [
     Mutant(
         "v is kept for the previous gradient",
         "_adan/moments.py",
-        "jnp.where(n < 0, v, g)",
-        "jnp.where(n > 0, v, g)",
+        "jax.lax.select(n < 0, cast(v, g.dtype), g)",
+        "jax.lax.select(n > 0, cast(v, g.dtype), g)",
         ADAN,
     ),
     Mutant(
@@ -157,8 +157,8 @@ MUTANTS = [
     Mutant(
         "two expressions on no platform",
         "_agr/psi.py",
-        "cpu=_apart",
-        "cpu=list",
+        "cpu=functools.partial(_sums_apart, groups)",
+        "cpu=functools.partial(_sums_together, groups)",
         "agr/small_matrices every/compiled",
     ),
     Mutant(
@@ -547,15 +547,15 @@ MUTANTS = [
     Mutant(
         "an infinite entry is pushed",
         "_lga/transform.py",
-        "        magnitude < jnp.inf\n",
-        "        magnitude <= jnp.inf\n",
+        "is_pushed &= magnitude < jnp.inf",
+        "pass",
         LGA,
     ),
     Mutant(
         "an entry at the floor is left alone",
         "_lga/transform.py",
-        "is_pushed = (magnitude >= jnp.asarray(",
-        "is_pushed = (magnitude > jnp.asarray(",
+        "is_pushed = magnitude >= floor",
+        "is_pushed = magnitude > floor",
         LGA,
     ),
     Mutant(
@@ -564,6 +564,41 @@ MUTANTS = [
         "jnp.where(magnitude == 0, jnp.ones_like(g), sign)",
         "jnp.where(magnitude == 0, -jnp.ones_like(g), sign)",
         LGA,
+    ),
+    Mutant(
+        "a floor of 0 lets zeros through",
+        "_lga/transform.py",
+        "is_pushed &= magnitude > 0",
+        "pass",
+        LGA,
+    ),
+    Mutant(
+        "an infinite push",
+        "_lga/transform.py",
+        "jnp.minimum(used.gamma * used.omega, status.LARGEST)",
+        "used.gamma * used.omega",
+        LGA,
+    ),
+    Mutant(
+        "small matrices are pushed by products",
+        "_lga/transform.py",
+        "dtype == jnp.float32 and g.size > SMALL",
+        "dtype == jnp.float32",
+        "every/compiled",
+    ),
+    Mutant(
+        "large matrices are pushed by a quotient",
+        "_lga/transform.py",
+        "dtype == jnp.float32 and g.size > SMALL",
+        "False",
+        "every/compiled",
+    ),
+    Mutant(
+        "each moment has zeros of its own",
+        "_shared/moments.py",
+        "if dtype not in pairs:",
+        "if True:",
+        "every/compiled",
     ),
     Mutant(
         "the reciprocal of one round",

@@ -17,9 +17,10 @@ from optaxmods._shared.arguments import (
     check_moments,
     check_state,
 )
-from optaxmods._shared.dtypes import checked_dtype, widened
+from optaxmods._shared.dtypes import cast, checked_dtype, widened
 from optaxmods._shared.moments import (
     decay_rate,
+    denominator,
     positive_eps,
     stored,
     zero_moments,
@@ -132,7 +133,7 @@ def adan_moments(
             optax.tree.bias_correction(v, b2, since_restart),
         )
         scaled = jax.tree.map(
-            lambda u, n_hat: u / (jnp.sqrt(n_hat + eps_root) + eps),
+            lambda u, n_hat: u / denominator(n_hat, eps, eps_root),
             numerator,
             optax.tree.bias_correction(n, b3, since_restart),
         )
@@ -156,11 +157,11 @@ def adan_moments(
 def _difference(
     updates: optax.Updates, previous: optax.Updates, first: jax.Array
 ) -> optax.Updates:
-    return jax.tree.map(
-        lambda g, g_before: jnp.where(first, jnp.zeros_like(g), g - g_before),
-        updates,
-        previous,
-    )
+    def difference(g: jax.Array, g_before: jax.Array) -> jax.Array:
+        d = g - g_before
+        return jax.lax.select(first, jnp.zeros_like(d), d)
+
+    return jax.tree.map(difference, updates, previous)
 
 
 def _written(
@@ -173,7 +174,12 @@ def _written(
     (No issue upstream: delete this where tests/every/test_compiled.py passes
     without.)
     """
-    return jax.tree.map(lambda g, v, n: jnp.where(n < 0, v, g), gradients, v, n)
+    return jax.tree.map(
+        lambda g, v, n: jax.lax.select(n < 0, cast(v, g.dtype), g),
+        gradients,
+        v,
+        n,
+    )
 
 
 def _restarted(state: ScaleByAdanState, due: jax.Array) -> ScaleByAdanState:

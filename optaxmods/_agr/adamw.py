@@ -24,6 +24,7 @@ from optaxmods._shared.dtypes import (
 )
 from optaxmods._shared.moments import (
     decay_rate,
+    denominator,
     positive_eps,
     stored,
     zero_moments,
@@ -140,7 +141,7 @@ def _adam_moments(
             mu_hat = optax.tree.bias_correction(mu, b1, count)
         nu_hat = optax.tree.bias_correction(nu, b2, count)
         scaled = jax.tree.map(
-            lambda m, v: m / (jnp.sqrt(v + eps_root) + eps), mu_hat, nu_hat
+            lambda m, v: m / denominator(v, eps, eps_root), mu_hat, nu_hat
         )
         state = optax.ScaleByAdamState(
             count=count,

@@ -189,13 +189,11 @@ def _sums_in_one_jvp(groups, primals, tangents):
     return sums_in_one(entries, groups), sums_of_each(moved, groups)
 
 
-def matrix_sums(
-    entries: Sequence[jax.Array],
-    groups: Sequence[MatrixGroup],
-    local_sums: Callable[..., list[jax.Array]] = sums_of_each,
+def over_shards(
+    local_sums: Sequence[jax.Array], groups: Sequence[MatrixGroup]
 ) -> list[jax.Array]:
-    """The sums of each leaf's matrices, over all of their shards."""
-    totals = local_sums(entries, groups)
+    """The sums of each leaf's matrices, from those of their shards."""
+    totals = list(local_sums)
     joint = collections.defaultdict(list)
     for index, (total, group) in enumerate(zip(totals, groups, strict=True)):
         if group.axis_names:

@@ -143,6 +143,12 @@ def positive_eps(eps: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
     return jnp.maximum(jnp.asarray(eps, jnp.float32), least)
 
 
+def denominator(n: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
+    """Of a mean of squares; a number 0 inside the root is left out."""
+    is_0 = isinstance(eps_root, (int, float)) and eps_root == 0
+    return jnp.sqrt(n if is_0 else n + eps_root) + eps
+
+
 def _is_narrow(number: jax.typing.ArrayLike) -> bool:
     if not hasattr(number, "dtype"):  # A Python number has any width.
         return False

@@ -88,7 +88,9 @@ def program(platform, gradients):
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_as_few_sums_as_kernels_can_take(platform):
     few = program(platform, drawn((3, 5)))
-    assert few.count("stablehlo.reduce(") == -(-COUNT // 32)
+    # CPUs start no kernels, and compile such a one slowly.
+    wanted = COUNT if platform == "cpu" else -(-COUNT // 32)
+    assert few.count("stablehlo.reduce(") == wanted
     # Sums of large ones stay in the products that make the gradients.
     large = [jax.ShapeDtypeStruct((256, 128), jnp.float32)] * 5
     assert program(platform, large).count("stablehlo.reduce(") == 5
