@@ -96,6 +96,17 @@ def test_as_few_sums_as_kernels_can_take(platform):
     assert program(platform, large).count("stablehlo.reduce(") == 5
 
 
+def test_one_program_for_all_platforms_chooses_when_it_runs():
+    gradients = drawn((3, 5))
+    exported = jax.export.export(
+        jax.jit(psi), platforms=["cpu", "cuda", "tpu"]
+    )(gradients)
+    reductions = exported.mlir_module().count("stablehlo.reduce(")
+    assert reductions == COUNT + -(-COUNT // 32)
+    for got, want in zip(exported.call(gradients), psi(gradients), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_a_gradient_is_two_expressions_on_cpus_alone(platform):
     text = program(platform, drawn((3, 5), count=3))
