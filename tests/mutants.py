@@ -263,9 +263,9 @@ MUTANTS = [
     ),
     Mutant(
         "eps stands inside the root",
-        "_agr/adamw.py",
-        "lambda m, v: m / (jnp.sqrt(v + eps_root) + eps)",
-        "lambda m, v: m / jnp.sqrt(v + eps_root + eps)",
+        "_shared/moments.py",
+        "return jnp.sqrt(n if is_0 else n + eps_root) + eps",
+        "return jnp.sqrt((n if is_0 else n + eps_root) + eps)",
         ADAM,
     ),
     Mutant(
