@@ -1,13 +1,13 @@
-"""Command line: ``python -m benchmarks.costs step | gal | mesh``."""
+"""Command line: ``python -m benchmarks.costs step | gal | mesh | tpu``."""
 
 import argparse
 from collections.abc import Sequence
 import pathlib
 
-from benchmarks.costs import common, gal, mesh, step
+from benchmarks.costs import common, gal, mesh, step, tpu
 from benchmarks.runs import files
 
-COSTS = {"step": step, "gal": gal, "mesh": mesh}
+COSTS = {"step": step, "gal": gal, "mesh": mesh, "tpu": tpu}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,6 +35,14 @@ def made_by(cost: str) -> dict[str, str]:
     }
 
 
+def version(package: str) -> str:
+    """Of a package that need not be there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
 def write(
     folder: pathlib.Path, name: str, result: Mapping[str, Any], markdown: str
 ) -> None:
