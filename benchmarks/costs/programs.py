@@ -55,16 +55,16 @@ class Place(NamedTuple):
         if self.mesh is None:
             return array
         if self.is_explicit:
-            return jax.sharding.reshard(array, spec)
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.lax.with_sharding_constraint(array, sharding)
+            return jax.sharding.reshard(array, self.sharding(spec))
+        return jax.lax.with_sharding_constraint(array, self.sharding(spec))
 
     def product(
         self, subscripts: str, x: jax.Array, y: jax.Array, spec: P
     ) -> jax.Array:
         """An einsum whose result is split as told."""
         if self.is_explicit:
-            return jnp.einsum(subscripts, x, y, out_sharding=spec)
+            to = self.sharding(spec)
+            return jnp.einsum(subscripts, x, y, out_sharding=to)
         return self.split(jnp.einsum(subscripts, x, y), spec)
 
 
@@ -206,7 +206,8 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
     def layer_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
         x = x.astype(jnp.float32)
         square = jnp.mean(x * x, axis=-1, keepdims=True)
-        return (x * jax.lax.rsqrt(square + 1e-6) * scale).astype(jnp.bfloat16)
+        x = x * jax.lax.rsqrt(square + 1e-6) * scale[None, None]
+        return x.astype(jnp.bfloat16)
 
     def up(x: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel = place.whole(kernel, P(None, "model"))
@@ -223,7 +224,7 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
             for name in ("query", "key", "value")
         )
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key)
-        seen = jnp.tri(x.shape[1], dtype=bool)
+        seen = jnp.tri(x.shape[1], dtype=bool)[None, None]
         scores = jnp.where(seen, scores.astype(jnp.float32), -1e30)
         shares = jax.nn.softmax(scores).astype(jnp.bfloat16)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", shares, value)
