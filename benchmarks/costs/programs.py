@@ -112,15 +112,20 @@ def state_of(
 def update(
     tx: optax.GradientTransformation, params: Shapes, place: Place
 ) -> Program:
-    """The optimizer's update alone, of gradients that are there."""
+    """The optimizer's update alone, of gradients that are there.
+
+    Results come in the order of the arguments that they replace: JAX gives a
+    donated buffer to the next result of its shape, and the memory of one moment
+    to another would cost copies, which no trainer has.
+    """
     tx = optax.with_extra_args_support(tx)
 
-    def function(gradients, state, params, value):
+    def function(params, state, gradients, value):
         updates, state = tx.update(gradients, state, params, value=value)
         return optax.apply_updates(params, updates), state
 
     arguments = params, state_of(tx, params, place), params, place.array(())
-    return Program(function, arguments, (1, 2))
+    return Program(function, arguments, (0, 1))
 
 
 def training(
@@ -133,12 +138,12 @@ def training(
     """A whole training step."""
     tx = optax.with_extra_args_support(tx)
 
-    def function(state, params, *batch):
+    def function(params, state, *batch):
         value, gradients = jax.value_and_grad(loss_fn)(params, *batch)
         updates, state = tx.update(gradients, state, params, value=value)
         return optax.apply_updates(params, updates), state, value
 
-    arguments = state_of(tx, params, place), params, *batch
+    arguments = params, state_of(tx, params, place), *batch
     return Program(function, arguments, (0, 1))
 
 

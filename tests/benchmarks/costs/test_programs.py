@@ -96,9 +96,9 @@ def test_7_billion():
 def test_a_perceptron_learns(layers):
     place = Place(jax.devices()[0])
     program = programs.perceptron(WITH_AGR, place, layers, 8, 4)
-    _, before, x, y = filled(program)
+    before, _, x, y = filled(program)
     state = WITH_AGR.init(before)
-    after, state, loss = compiled(program)(state, dict(before), x, y)
+    after, state, loss = compiled(program)(dict(before), state, x, y)
     assert loss > 0
     assert after.keys() == {f"kernel_{index}" for index in range(layers)}
 
