@@ -152,13 +152,15 @@ def perceptron(
     place: Place,
     layers: int,
     width: int = 2048,
-    examples: int = 8192,
+    examples: int = 2048,
 ) -> Program:
     """Training of square kernels in float32, computing in bfloat16."""
 
     def loss_fn(params: Mapping[str, jax.Array], x, y) -> jax.Array:
-        for kernel in params.values():
-            x = jax.nn.relu(x @ kernel.astype(jnp.bfloat16))
+        first, *others = params.values()
+        x = x @ first.astype(jnp.bfloat16)
+        for kernel in others:
+            x = jax.nn.relu(x) @ kernel.astype(jnp.bfloat16)
         return jnp.mean((x - y).astype(jnp.float32) ** 2)
 
     batch = place.array((examples, width), dtype=jnp.bfloat16)
