@@ -4,10 +4,17 @@ import argparse
 from collections.abc import Sequence
 import pathlib
 
-from benchmarks.costs import common, gal, gpu, mesh, step, tpu
+from benchmarks.costs import common, device, gal, gpu, mesh, step, tpu
 from benchmarks.runs import files
 
-COSTS = {"step": step, "gal": gal, "mesh": mesh, "tpu": tpu, "gpu": gpu}
+COSTS = {
+    "step": step,
+    "gal": gal,
+    "mesh": mesh,
+    "tpu": tpu,
+    "gpu": gpu,
+    "device": device,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

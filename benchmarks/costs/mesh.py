@@ -362,18 +362,11 @@ def _told(found: Mapping[str, Counted]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaves",
-        type=_positive,
+        type=common.positive,
         nargs="+",
         default=LEAVES,
         help="how many leaves the trees have (default: %(default)s)",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 def measured(options: argparse.Namespace) -> Result:
