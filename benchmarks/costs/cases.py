@@ -268,9 +268,8 @@ def earlier(path: pathlib.Path, made_by: dict[str, str]) -> list[Row]:
         return []
     return [
         Row(
-            *(row[name] for name in Row._fields[:5]),
-            Counted(**row["counted"]),
-            Counted(**row["plain"]),
+            **row
+            | {name: Counted(**row[name]) for name in ("counted", "plain")}
         )
         for row in written["rows"]
     ]

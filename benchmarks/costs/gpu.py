@@ -50,9 +50,8 @@ def devices(target: str) -> list[Any]:
     except Exception as error:  # Of several kinds, by version.
         raise common.RefusedError(
             "there is no compiler for the target: install the extra"
-            " accelerators, '.[accelerators]', without the dependencies of"
-            " jax-cuda12-plugin, and give --target an XLA GpuTargetConfigProto"
-            f" as text ({str(error).splitlines()[0]})"
+            " accelerators, '.[accelerators]', and give --target an XLA"
+            f" GpuTargetConfigProto as text ({str(error).splitlines()[0]})"
         ) from None
     return list(found.devices)
 

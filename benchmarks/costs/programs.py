@@ -62,8 +62,8 @@ class Place(NamedTuple):
         self, subscripts: str, x: jax.Array, y: jax.Array, spec: P
     ) -> jax.Array:
         """An einsum whose result is split as told."""
-        if self.is_explicit:
-            to = self.sharding(spec)
+        if self.mesh is not None and self.is_explicit:
+            to = NamedSharding(self.mesh, spec)
             return jnp.einsum(subscripts, x, y, out_sharding=to)
         return self.split(jnp.einsum(subscripts, x, y), spec)
 
