@@ -242,12 +242,16 @@ def result(
     Raises:
       RefusedError: ``only`` is in no title.
     """
+    cases = list(cases)
     kept = earlier(path, made_by) if only else []
     rows = measure(cases, only)
     if not rows:
         raise common.RefusedError(f"--only: no case has {only!r} in its title")
     measured = {(row.target, row.case) for row in rows}
-    order = dict.fromkeys((row.target, row.case) for row in kept + rows)
+    order = dict.fromkeys(
+        [(case.target, case.title) for case in cases]
+        + [(row.target, row.case) for row in kept]
+    )
     by_case = {
         case: [
             row

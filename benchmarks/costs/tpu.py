@@ -61,7 +61,10 @@ def first(topology: str, place: Place) -> Iterator[Case]:
         yield cases.update(topology, place, leaves, 64, 1.1, names)
     for layers, examples, limit in ((3, 2048, 1.03), (2, 2048, 1.15)):
         yield cases.perceptron(topology, place, layers, examples, limit, few)
-    yield cases.perceptron(topology, place, 2, 8192, 1.15, cases.PEERS)
+    for layers, limit in ((3, 1.03), (2, 1.15)):
+        yield cases.perceptron(
+            topology, place, layers, 8192, limit, cases.PEERS
+        )
     yield cases.decoder(topology, place)
     yield cases.logits(topology, place)
 

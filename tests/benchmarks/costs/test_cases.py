@@ -68,8 +68,8 @@ def test_measured_cases_replace_their_rows_alone(tmp_path):
     assert [row.case for row in first.rows] == ["one", "two"]
     old = [row._replace(counted=AGR) for row in first.rows]
     path.write_text(json.dumps(cases.to_json(Result(MADE_BY, old))))
-    again = cases.result(path, MADE_BY, both, "here: one")
-    assert again.rows == [first.rows[0], old[1]]
+    again = cases.result(path, MADE_BY, both, "here: two")
+    assert again.rows == [old[0], first.rows[1]]
     other = cases.result(path, MADE_BY | {"jax": "2"}, both, "here: one")
     assert other.rows == [first.rows[0]]
 
