@@ -13,7 +13,7 @@ import jax
 from jax.sharding import AxisType
 import optax
 
-from benchmarks.costs import common, programs
+from benchmarks.costs import common, mesh, programs
 from benchmarks.costs.compiled import Counted, counted
 from benchmarks.costs.programs import Place, Program
 import optaxmods
@@ -176,6 +176,20 @@ def large_update(target: str, place: Place, limit: float) -> Case:
         few(*PEERS, "adan_agr"),
         limit,
     )
+
+
+def split_update(target: str, place: Place) -> Case:
+    """The update alone of small leaves that take turns in how they are split.
+
+    They are those of the page of the mesh.
+    """
+
+    def make(tx: Any) -> Program:
+        assert place.mesh is not None
+        return programs.update(tx, mesh.make_params(12, place.mesh), place)
+
+    title = f"update, 12 leaves split in eight ways{on(place)}"
+    return Case(target, title, make, few(*PEERS, "adan_agr"))
 
 
 def logits(target: str, place: Place) -> Case:

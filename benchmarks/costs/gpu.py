@@ -38,6 +38,7 @@ def all_cases(target: str) -> Iterator[Case]:
     yield cases.logits(name, place)
     for axis_type in (AxisType.Auto, AxisType.Explicit):
         mesh = programs.on_mesh(np.asarray(found), (4, 2), axis_type)
+        yield cases.split_update(name, mesh)
         yield cases.decoder(name, mesh)
 
 

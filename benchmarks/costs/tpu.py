@@ -49,6 +49,8 @@ def all_cases(one_chip: tuple[str, ...]) -> Iterator[Case]:
             )
             if topology == MANY:
                 yield cases.large_update(topology, place, 1.2)
+            else:
+                yield cases.split_update(topology, place)
             limit = 1.03 if topology == MANY else None
             yield cases.decoder(topology, place, limit)
 
