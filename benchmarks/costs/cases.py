@@ -257,8 +257,8 @@ def result(
       RefusedError: ``only`` is in no title.
     """
     cases = list(cases)
-    kept = earlier(path, made_by) if only else []
     rows = measure(cases, only)
+    kept = earlier(path, made_by) if only else []
     if not rows:
         raise common.RefusedError(f"--only: no case has {only!r} in its title")
     measured = {(row.target, row.case) for row in rows}
