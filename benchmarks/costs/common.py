@@ -26,6 +26,14 @@ def rounds(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """Returns a number of things, of which there is one at least."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def made_by(cost: str) -> dict[str, str]:
     """The command and the versions that every result is marked with."""
     return {

@@ -37,6 +37,12 @@ def collectives(program: str) -> list[Collective]:
     return found
 
 
+# What a device starts. ConcatBitcast only names slices that lie side by side.
+KERNEL = re.compile(
+    r" (?:fusion|convolution|dot|custom-call)\((?!.*\"ConcatBitcast\")"
+)
+
+
 class Counted(NamedTuple):
     """What the text and the analyses of a compiled program tell."""
 
@@ -54,7 +60,7 @@ def counted(compiled: jax.stages.Compiled) -> Counted:
     entry = text.split("\nENTRY", 1)[-1].split("\n}", 1)[0]
     return Counted(
         sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text))),
-        len(re.findall(r" (?:fusion|convolution|dot|custom-call)\(", entry)),
+        sum(bool(KERNEL.search(line)) for line in entry.splitlines()),
         moved(entry),
         memory.temp_size_in_bytes if memory else 0,
         {
@@ -65,12 +71,15 @@ def counted(compiled: jax.stages.Compiled) -> Counted:
     )
 
 
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f64": 8, "s64": 8}
-# They only name memory, or end what another line has started.
-FREE = {
-    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast"),
-    *("copy-done", "slice-done", "all-reduce-done", "all-gather-done"),
+BYTES = {
+    **dict.fromkeys(("pred", "s8", "u8"), 1),
+    **dict.fromkeys(("bf16", "f16", "s16", "u16"), 2),
+    **dict.fromkeys(("f64", "s64", "u64", "c64"), 8),
 }
+# They only name memory.
+FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
+# Their results hold both ends.
+BOTH_ENDS = {"all-gather-start", "collective-permute-start"}
 
 
 def moved(entry: str) -> int:
@@ -90,7 +99,9 @@ def moved(entry: str) -> int:
         if kind in ("copy-start", "slice-start"):
             # Both ends are in the result, and a flag.
             total += min(size for size, _ in arrays[:2])
-        elif kind not in FREE:
+        elif kind in BOTH_ENDS:
+            total += sizes[name]
+        elif kind not in FREE and not kind.endswith("-done"):
             operands = re.findall(r"%[\w.-]+", rest.split(")")[0])
             total += sizes[name] + sum(sizes.get(each, 0) for each in operands)
     return total

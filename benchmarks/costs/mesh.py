@@ -310,9 +310,11 @@ def to_markdown(result: Result) -> str:
         "",
         "All that the devices send one another in a step. In brackets:"
         " how many arrays these are, and how many numbers on each device."
-        " A sum over two mesh axes is two operations for XLA, and it combines"
-        " at most 256 arrays in one. AGR joins its sums before that on explicit"
-        f" axes. Of trees with more than {LARGE} leaves"
+        " A sum over two mesh axes is two operations for the CPU's XLA, and it"
+        " combines at most 256 arrays in one; the pages of the TPU's and the"
+        " GPU's compilers have what those make of 12 leaves. AGR joins its"
+        " sums before that on explicit axes."
+        f" Of trees with more than {LARGE} leaves"
         f" {len(COUNTED_IF_LARGE)} steps alone are compiled. A step called"
         " *loss* begins with the gradient of the cross-entropy of"
         f" {EXAMPLES} x {CLASSES} logits, which the mesh splits on both axes;"
@@ -362,18 +364,11 @@ def _told(found: Mapping[str, Counted]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaves",
-        type=_positive,
+        type=common.positive,
         nargs="+",
         default=LEAVES,
         help="how many leaves the trees have (default: %(default)s)",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 def measured(options: argparse.Namespace) -> Result:

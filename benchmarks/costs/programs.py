@@ -55,16 +55,16 @@ class Place(NamedTuple):
         if self.mesh is None:
             return array
         if self.is_explicit:
-            return jax.sharding.reshard(array, spec)
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.lax.with_sharding_constraint(array, sharding)
+            return jax.sharding.reshard(array, self.sharding(spec))
+        return jax.lax.with_sharding_constraint(array, self.sharding(spec))
 
     def product(
         self, subscripts: str, x: jax.Array, y: jax.Array, spec: P
     ) -> jax.Array:
         """An einsum whose result is split as told."""
-        if self.is_explicit:
-            return jnp.einsum(subscripts, x, y, out_sharding=spec)
+        if self.mesh is not None and self.is_explicit:
+            to = NamedSharding(self.mesh, spec)
+            return jnp.einsum(subscripts, x, y, out_sharding=to)
         return self.split(jnp.einsum(subscripts, x, y), spec)
 
 
@@ -112,15 +112,20 @@ def state_of(
 def update(
     tx: optax.GradientTransformation, params: Shapes, place: Place
 ) -> Program:
-    """The optimizer's update alone, of gradients that are there."""
+    """The optimizer's update alone, of gradients that are there.
+
+    Results come in the order of the arguments that they replace: JAX gives a
+    donated buffer to the next result of its shape, and the memory of one moment
+    to another would cost copies, which no trainer has.
+    """
     tx = optax.with_extra_args_support(tx)
 
-    def function(gradients, state, params, value):
+    def function(params, state, gradients, value):
         updates, state = tx.update(gradients, state, params, value=value)
         return optax.apply_updates(params, updates), state
 
     arguments = params, state_of(tx, params, place), params, place.array(())
-    return Program(function, arguments, (1, 2))
+    return Program(function, arguments, (0, 1))
 
 
 def training(
@@ -133,12 +138,12 @@ def training(
     """A whole training step."""
     tx = optax.with_extra_args_support(tx)
 
-    def function(state, params, *batch):
+    def function(params, state, *batch):
         value, gradients = jax.value_and_grad(loss_fn)(params, *batch)
         updates, state = tx.update(gradients, state, params, value=value)
         return optax.apply_updates(params, updates), state, value
 
-    arguments = state_of(tx, params, place), params, *batch
+    arguments = params, state_of(tx, params, place), *batch
     return Program(function, arguments, (0, 1))
 
 
@@ -147,13 +152,15 @@ def perceptron(
     place: Place,
     layers: int,
     width: int = 2048,
-    examples: int = 8192,
+    examples: int = 2048,
 ) -> Program:
     """Training of square kernels in float32, computing in bfloat16."""
 
     def loss_fn(params: Mapping[str, jax.Array], x, y) -> jax.Array:
-        for kernel in params.values():
-            x = jax.nn.relu(x @ kernel.astype(jnp.bfloat16))
+        first, *others = params.values()
+        x = x @ first.astype(jnp.bfloat16)
+        for kernel in others:
+            x = jax.nn.relu(x) @ kernel.astype(jnp.bfloat16)
         return jnp.mean((x - y).astype(jnp.float32) ** 2)
 
     batch = place.array((examples, width), dtype=jnp.bfloat16)
@@ -206,7 +213,8 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
     def layer_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
         x = x.astype(jnp.float32)
         square = jnp.mean(x * x, axis=-1, keepdims=True)
-        return (x * jax.lax.rsqrt(square + 1e-6) * scale).astype(jnp.bfloat16)
+        x = x * jax.lax.rsqrt(square + 1e-6) * scale[None, None]
+        return x.astype(jnp.bfloat16)
 
     def up(x: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel = place.whole(kernel, P(None, "model"))
@@ -223,7 +231,7 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
             for name in ("query", "key", "value")
         )
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key)
-        seen = jnp.tri(x.shape[1], dtype=bool)
+        seen = jnp.tri(x.shape[1], dtype=bool)[None, None]
         scores = jnp.where(seen, scores.astype(jnp.float32), -1e30)
         shares = jax.nn.softmax(scores).astype(jnp.bfloat16)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", shares, value)

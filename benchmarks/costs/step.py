@@ -202,17 +202,30 @@ def methods_of(case: Case) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def time_steps(case: Case, order: random.Random) -> dict[str, list[float]]:
+def compiled_at_first_use(
+    optimizers: Optimizers, params: Any, gradients: Any
+) -> dict[str, Callable[..., Any]]:
+    del params, gradients
+    return {name: make_step(tx) for name, tx in optimizers.items()}
+
+
+def time_steps(
+    case: Case,
+    order: random.Random,
+    optimizers: Optimizers | None = None,
+    make_steps: Callable[..., Any] = compiled_at_first_use,
+) -> dict[str, list[float]]:
     """Seconds a step of every method, one number a round."""
-    optimizers = make_optimizers()
     methods = methods_of(case)
+    optimizers = optimizers or make_optimizers()
+    optimizers = {name: optimizers[name] for name in methods}
     params, gradients = make_trees(case)
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for number in range(case.programs * (case.rounds + 1)):
         round_number = number % (case.rounds + 1)
         if round_number == 0:
-            steps = {name: make_step(optimizers[name]) for name in methods}
+            steps = make_steps(optimizers, params, gradients)
         for name in order.sample(methods, len(methods)):
             mine = copy(params)
             state = optimizers[name].init(params)

@@ -47,3 +47,34 @@ def test_a_compiled_program_is_counted():
     assert found.moved >= 2 * 512 * 512 * 4
     assert not found.travels
     assert not found.cycles  # XLA's CPU compiler estimates none.
+
+
+STARTED = """
+  %part = f32[8]{0} parameter(0)
+  %start = (f32[8]{0}, f32[32]{0}) all-gather-start(%part), dimensions={0}
+  %all = f32[32]{0} all-gather-done(%start)
+  %own = f32[8]{0:S(1)} parameter(1)
+  %slices = f32[32]{0:S(1)} custom-call(%own), custom_call_target="ConcatBitcast"
+  ROOT %product = c64[4]{0} custom-call(%all), custom_call_target="a product"
+"""  # noqa: E501
+
+
+class Compiled:
+    """A program of which the text alone is known."""
+
+    def as_text(self):
+        return f"HloModule name\n\nENTRY %main {{{STARTED}\n}}\n"
+
+    def memory_analysis(self):
+        return None
+
+
+def test_what_runs_beside_others_is_counted_once():
+    found = counted(Compiled())
+    gathered, of_product = 8 + 32, 32 + 2 * 4
+    assert found.moved == 4 * (gathered + of_product)
+    assert found.travels == {"all-gather": 1}
+
+
+def test_names_of_slices_that_lie_side_by_side_are_no_kernels():
+    assert counted(Compiled()).kernels == 1

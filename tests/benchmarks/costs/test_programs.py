@@ -1,5 +1,7 @@
 """Programs to compile: that they are what they say, on any devices."""
 
+import math
+
 import jax
 from jax.sharding import AxisType
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from benchmarks.costs import programs
-from benchmarks.costs.compiled import collectives
+from benchmarks.costs.compiled import KINDS, collectives
 from benchmarks.costs.programs import Place, Transformer
 import optaxmods
 
@@ -50,18 +52,27 @@ def test_a_decoder_is_the_same_on_every_kind_of_mesh():
     np.testing.assert_allclose(losses[1:], losses[0], rtol=2e-2)
 
 
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_agr_gathers_nothing_in_a_decoder(axis_type):
+@pytest.mark.parametrize(
+    ("axis_type", "numbers"), [(AxisType.Auto, 2), (AxisType.Explicit, 1)]
+)
+def test_agr_gathers_nothing_in_a_decoder(axis_type, numbers):
     place = mesh_of(axis_type)
-    kinds = []
+    travelled = []
     for tx in (ADAMW, WITH_AGR):
-        text = compiled(programs.decoder(tx, place, SMALL)).as_text()
-        found = [each.kind for each in collectives(text)]
-        kinds.append({kind: found.count(kind) for kind in set(found)})
-    plain, with_agr = kinds
+        found = collectives(
+            compiled(programs.decoder(tx, place, SMALL)).as_text()
+        )
+        travelled.append(
+            {
+                kind: sum(sum(x.sizes) for x in found if x.kind == kind)
+                for kind in KINDS
+            }
+        )
+    plain, with_agr = travelled
     added = with_agr.pop("all-reduce") - plain.pop("all-reduce")
-    # A sum over two mesh axes is two operations of the CPU's XLA.
-    assert 1 <= added <= 4
+    # The decoder's 8 kernels have a sum each; of a sum over two mesh axes the
+    # CPU's XLA makes two by itself.
+    assert 8 <= added <= 8 * numbers
     assert with_agr == plain
 
 
@@ -77,16 +88,17 @@ def test_the_state_lies_where_the_parameters_do():
 
 def test_7_billion():
     params = programs.of_7_billion(Place(jax.devices()[0]))
-    assert 6.5e9 < optax.tree.size(params) < 7e9
+    leaves = jax.tree.leaves(params)
+    assert 6.5e9 < sum(math.prod(leaf.shape) for leaf in leaves) < 7e9
 
 
 @pytest.mark.parametrize("layers", [2, 3])
 def test_a_perceptron_learns(layers):
     place = Place(jax.devices()[0])
     program = programs.perceptron(WITH_AGR, place, layers, 8, 4)
-    _, before, x, y = filled(program)
+    before, _, x, y = filled(program)
     state = WITH_AGR.init(before)
-    after, state, loss = compiled(program)(state, dict(before), x, y)
+    after, state, loss = compiled(program)(dict(before), state, x, y)
     assert loss > 0
     assert after.keys() == {f"kernel_{index}" for index in range(layers)}
 
