@@ -169,11 +169,28 @@ def _written(
 ) -> optax.Updates:
     """The gradients, which the kernel of the moments writes in their place.
 
-    Where a result is an argument as it came, XLA first copies what is there to
-    memory of its own. It cannot tell that a mean of squares is not negative.
+    Where a result is an argument as it came, XLA's CPU backend first copies
+    what is there to memory of its own, and its GPU backend writes it in a pass
+    of its own. They cannot tell that a mean of squares is not negative. The
+    TPU's joins the copy to the kernel as it is, and nothing that hides it.
     (No issue upstream: delete this where tests/every/test_compiled.py passes
     without.)
     """
+    return jax.lax.platform_dependent(
+        gradients, v, n, tpu=_as_they_came, default=_unless_negative
+    )
+
+
+def _as_they_came(
+    gradients: optax.Updates, v: optax.Updates, n: optax.Updates
+) -> optax.Updates:
+    del v, n
+    return gradients
+
+
+def _unless_negative(
+    gradients: optax.Updates, v: optax.Updates, n: optax.Updates
+) -> optax.Updates:
     return jax.tree.map(
         lambda g, v, n: jax.lax.select(n < 0, cast(v, g.dtype), g),
         gradients,
