@@ -98,13 +98,13 @@ def to_markdown(result: Result) -> str:
         f" {made['jaxlib']}, libtpu {made['libtpu']}, optax"
         f" {made['optax']}. **Compiled, not run**: no TPU was there. Cycles"
         " are the sum of the compiler's own estimates of its kernels' times,"
-        " which leave out what chips wait for one another; moved are the bytes"
-        " that the program's operations read and write in HBM, counted in its"
-        " text; both are ratios to the same step of the baseline. A ratio in"
-        " bold is above its limit. Kernels, temporary bytes and collectives"
-        " stand beside the baseline's own. Training steps have parameters in"
-        " float32 and compute in bfloat16; on a mesh its two axes split every"
-        " kernel, as FSDP and tensor parallelism do together.",
+        " which leave out plain copies and what chips wait for one another;"
+        " moved are the bytes that the program's operations read and write in"
+        " HBM, counted in its text; both are ratios to the same step of the"
+        " baseline. A ratio in bold is above its limit. Kernels, temporary"
+        " bytes and collectives stand beside the baseline's own. Training steps"
+        " have parameters in float32 and compute in bfloat16; on a mesh its two"
+        " axes split every kernel, as FSDP and tensor parallelism do together.",
         ("cycles", "moved"),
     )
 

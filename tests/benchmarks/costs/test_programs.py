@@ -52,10 +52,8 @@ def test_a_decoder_is_the_same_on_every_kind_of_mesh():
     np.testing.assert_allclose(losses[1:], losses[0], rtol=2e-2)
 
 
-@pytest.mark.parametrize(
-    ("axis_type", "numbers"), [(AxisType.Auto, 2), (AxisType.Explicit, 1)]
-)
-def test_agr_gathers_nothing_in_a_decoder(axis_type, numbers):
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_agr_gathers_nothing_in_a_decoder(axis_type):
     place = mesh_of(axis_type)
     travelled = []
     for tx in (ADAMW, WITH_AGR):
@@ -71,8 +69,8 @@ def test_agr_gathers_nothing_in_a_decoder(axis_type, numbers):
     plain, with_agr = travelled
     added = with_agr.pop("all-reduce") - plain.pop("all-reduce")
     # The decoder's 8 kernels have a sum each; of a sum over two mesh axes the
-    # CPU's XLA makes two by itself.
-    assert 8 <= added <= 8 * numbers
+    # CPU's XLA makes two by itself, on explicit axes before JAX 0.10, too.
+    assert 8 <= added <= 16
     assert with_agr == plain
 
 
