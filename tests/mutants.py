@@ -141,6 +141,27 @@ MUTANTS = [
         "every/compiled",
     ),
     Mutant(
+        "gradients that no mesh splits are chosen from moments of its shards",
+        "_adan/moments.py",
+        "if not all(map(_are_alike,",
+        "if not any(map(lambda *_: True,",
+        "mesh/states_that_vary",
+    ),
+    Mutant(
+        "what in_shardings split is summed in one kernel",
+        "_agr/matrix_sums.py",
+        "if jax.device_count() > 1:",
+        "if jax.device_count() > 99:",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "nothing is divided by nothing",
+        "_lga/transform.py",
+        "push / jnp.maximum(phi, float(jnp.finfo(dtype).tiny))",
+        "push / phi",
+        "lga/loops",
+    ),
+    Mutant(
         "what a mesh splits is summed in one kernel",
         "_agr/matrix_sums.py",
         "return not any(mesh.axis_names for mesh in meshes)",

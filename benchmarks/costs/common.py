@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+import hashlib
 import importlib.metadata
 import pathlib
 import sys
@@ -10,8 +11,10 @@ from typing import Any
 import jax
 
 from benchmarks.runs import files
+import optaxmods
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
+LIBRARY = pathlib.Path(optaxmods.__file__).parent
 
 
 class RefusedError(Exception):
@@ -41,6 +44,15 @@ def made_by(cost: str) -> dict[str, str]:
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
     }
+
+
+def sources() -> str:
+    """A digest of what makes the programs: the library, and the programs."""
+    digest = hashlib.sha256()
+    programs = pathlib.Path(__file__).with_name("programs.py")
+    for path in [*sorted(LIBRARY.rglob("*.py")), programs]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def version(package: str) -> str:

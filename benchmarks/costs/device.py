@@ -21,6 +21,7 @@ import optax
 
 from benchmarks.costs import common, step
 from benchmarks.costs.step import Case, Machine, Row, Table
+import optaxmods
 
 PARAMETERS = 2**30
 LEAVES = (4, 1024)
@@ -51,12 +52,18 @@ class Result(NamedTuple):
     bytes_a_second: Sequence[Mapping[str, float]]
 
 
-def make_optimizers() -> step.Optimizers:
+def make_optimizers(dtype: str) -> step.Optimizers:
+    """Moments are of the parameters' dtype, as those of optax are."""
     # Each parameter changes its sign: one word is read, and one written.
     turned = optax.stateless(
         lambda _, params: jax.tree.map(lambda param: -2 * param, params)
     )
-    return step.make_optimizers() | {PASS: turned}
+    return step.make_optimizers() | {
+        PASS: turned,
+        "adamw_agr": optaxmods.adamw_agr(step.RATE, nu_dtype=dtype),
+        "adan": optaxmods.adan(step.RATE, nu_dtype=dtype),
+        "adan_agr": optaxmods.adan_agr(step.RATE, nu_dtype=dtype),
+    }
 
 
 def cases(
@@ -96,18 +103,19 @@ def least_bytes(method: str, case: Case) -> int:
     """What a step has to read and to write.
 
     Parameters and moments are read and written, gradients are read; twice with
-    AGR, which needs the sum of all entries before it changes the first.
+    AGR, which needs the sum of all entries before it changes the first. Adan
+    with AGR needs that of the previous gradient, too.
     """
     leaf = jax.ShapeDtypeStruct(case.shape, case.dtype)
     params = [leaf] * case.leaves
-    state = jax.eval_shape(make_optimizers()[method].init, params)
+    state = jax.eval_shape(make_optimizers(case.dtype)[method].init, params)
     words = sum(leaf.size * leaf.dtype.itemsize for leaf in params)
     moments = sum(
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
     )
     if method == PASS:
         return 2 * words
-    reads = 2 if method in WITH_AGR else 1
+    reads = {"adan_agr": 3}.get(method, 2 if method in WITH_AGR else 1)
     return 2 * words + 2 * moments + reads * words
 
 
@@ -117,7 +125,7 @@ def measure(found: Sequence[Case]) -> tuple[list[Table], list[dict[str, Any]]]:
         print(f"{case.title} ...", flush=True)
         begin = time.perf_counter()
         seconds = step.time_steps(
-            case, order, make_optimizers(), compiled_at_once
+            case, order, make_optimizers(case.dtype), compiled_at_once
         )
         minutes = round((time.perf_counter() - begin) / 60, 1)
         tables.append(step.summarize("step", case, seconds, minutes))

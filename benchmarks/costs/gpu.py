@@ -108,6 +108,7 @@ def measured(options: argparse.Namespace) -> Result:
         **common.made_by("gpu"),
         "plugin": common.version("jax-cuda12-pjrt"),
         "optax": optax.__version__,
+        "sources": common.sources(),
     }
     return cases.result(
         options.out / "gpu_cost.json", made_by, all_cases(target), options.only

@@ -29,6 +29,7 @@ from benchmarks.runs.machine import device
 import optaxmods
 
 Optimizers = dict[str, optax.GradientTransformation]
+RATE = 1e-3
 
 
 class Row(NamedTuple):
@@ -121,7 +122,7 @@ def lga_as_printed(gamma: float) -> optax.GradientTransformation:
 
 
 def make_optimizers() -> Optimizers:
-    rate, gamma = 1e-3, 1e-8
+    rate, gamma = RATE, 1e-8
     return {
         "optax.adamw": optax.adamw(rate),
         "optax.adamw again": optax.adamw(rate),

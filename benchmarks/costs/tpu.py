@@ -127,6 +127,7 @@ def measured(options: argparse.Namespace) -> Result:
         **common.made_by("tpu"),
         "libtpu": common.version("libtpu"),
         "optax": optax.__version__,
+        "sources": common.sources(),
     }
     return cases.result(
         options.out / "tpu_cost.json",

@@ -18,6 +18,7 @@ from optaxmods._shared.arguments import (
     check_state,
 )
 from optaxmods._shared.dtypes import cast, checked_dtype, widened
+from optaxmods._shared.mesh import varying_axes
 from optaxmods._shared.moments import (
     decay_rate,
     denominator,
@@ -176,9 +177,19 @@ def _written(
     (No issue upstream: delete this where tests/every/test_compiled.py passes
     without.)
     """
+    if not all(map(_are_alike, *map(jax.tree.leaves, (gradients, v, n)))):
+        return gradients
     return jax.lax.platform_dependent(
         gradients, v, n, tpu=_as_they_came, default=_unless_negative
     )
+
+
+def _are_alike(*leaves: Any) -> bool:
+    """Whether a mesh splits them alike, so that they can be chosen from."""
+    splits = {
+        (jax.typeof(each).sharding, varying_axes(each)) for each in leaves
+    }
+    return len(splits) == 1
 
 
 def _as_they_came(

@@ -24,8 +24,8 @@ from optaxmods._shared.mesh import varying_axes
 Names = tuple[Hashable, ...]
 
 # A TPU's or GPU's kernel for the sum of so small a matrix takes longer to start
-# than to run, and one kernel can sum so many; of a hundred or more XLA makes a
-# kernel each again.
+# than to run, and one kernel can sum so many; of two hundred XLA makes a kernel
+# each again.
 SMALL = 2**14  # Entries.
 IN_ONE = 32
 
@@ -52,7 +52,7 @@ def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
             placed = None if isinstance(leaf, Tracer) else leaf.sharding.mesh
             named = group._replace(axis_names=names)
             joint[mesh, placed].append((index, named))
-        elif group.axes and jnp.size(leaf) <= SMALL and _is_whole(leaf):
+        elif group.axes and jnp.size(leaf) <= SMALL and _is_on_one(leaf):
             alike[jnp.shape(leaf), leaf.dtype, group].append(index)
         elif group.axes:
             found.append(Part((index,), (group,), None))
@@ -69,11 +69,14 @@ def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
     return found
 
 
-def _is_whole(leaf: Any) -> bool:
-    """Whether nothing is known of a mesh that may split it.
+def _is_on_one(leaf: Any) -> bool:
+    """Whether there is one device, and nothing is known of a mesh of others.
 
-    On automatic axes XLA would gather what one kernel is to sum.
+    On automatic axes XLA would gather what one kernel is to sum. A leaf does
+    not tell that they split it where ``in_shardings`` alone say so.
     """
+    if jax.device_count() > 1:
+        return False
     meshes = jax.typeof(leaf).sharding.mesh, jax.sharding.get_abstract_mesh()
     return not any(mesh.axis_names for mesh in meshes)
 

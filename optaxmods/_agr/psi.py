@@ -151,8 +151,8 @@ def _sums_apart(groups: Groups, gradients: Arrays) -> list[jax.Array]:
 
     XLA's CPU backend writes |g| to memory where the reduction and the
     elementwise pass share it, which costs more than a step of AdamW. This
-    costs no copy there. On TPUs and GPUs it would keep the sum out of the
-    matrix product that makes g. Near
+    costs no copy there. On TPUs it would keep the sum out of the matrix
+    product that makes g, and on GPUs cost a copy. Near
     https://github.com/openxla/xla/issues/49131; delete it where
     tests/every/test_compiled.py passes without.
     """

@@ -345,7 +345,11 @@ def _pushed(
     phi = magnitude + _number(rule.xi, dtype)
     push = push.astype(dtype)
     by_products = dtype == jnp.float32 and g.size > SMALL
-    size = push * _reciprocal(phi) if by_products else push / phi  # Eq. 5
+    if by_products:
+        size = push * _reciprocal(phi)  # Eq. 5
+    else:
+        # xi may be rounded to 0, and 0 / 0 is no number.
+        size = push / jnp.maximum(phi, float(jnp.finfo(dtype).tiny))
     # An entry that is zero but for rounding has no direction.
     floor = _number(rule.gradient_floor, dtype)
     is_pushed = magnitude >= floor

@@ -77,7 +77,7 @@ def test_adan_copies_no_state(make, arguments):
         .lower(params, jax.eval_shape(tx.init, params), params)
         .compile()
     )
-    assert compiled.memory_analysis().temp_size_in_bytes < 4 * 1024**2
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * 1024
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,15 @@ def equations_of_init(tx, tree):
         (optaxmods.adan_agr(1e-3), 3.2),
         (
             optax.chain(optaxmods.lga(1e-8, status_every=9), optax.adamw(1e-3)),
-            1.45,
+            1.5,
         ),
-        (optaxmods.with_lga(optax.adamw(1e-3), 1e-8, status_every=9), 1.45),
+        (optaxmods.with_lga(optax.adamw(1e-3), 1e-8, status_every=9), 1.5),
     ],
 )
-def test_lines_of_a_leaf(tx, limit):
-    # Of what the compiler is given; optax.adan has 1.5 times adamw's.
+def test_lines_of_a_leaf(tx, limit, monkeypatch):
+    # Of what the compiler is given for one device; optax.adan has 1.5 times
+    # adamw's.
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
     plain = of_a_leaf(lines_of_a_step, optax.adamw(1e-3))
     assert of_a_leaf(lines_of_a_step, tx) <= limit * plain
 

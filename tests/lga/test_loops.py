@@ -292,15 +292,32 @@ def test_small_and_large_arrays_are_pushed_alike(size):
     np.testing.assert_allclose(updates, want, rtol=4e-7)
 
 
-def test_derivatives_pass_through_the_term():
+@pytest.mark.parametrize("size", SIZES)
+def test_an_infinite_gradient_stays_beside_a_push_that_overflows(size):
+    gradient = filled([np.inf, -np.inf], size)
+    tx = optaxmods.lga(2.0, status_every=1)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=3e38)
+    np.testing.assert_array_equal(updates, gradient)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_xi_that_is_rounded_to_zero_divides_nothing(size):
+    gradient = filled([0.0, 1.0], size)
+    tx = optaxmods.lga(1.0, status_every=1, xi=1e-39, push_zero_gradients=True)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=0.0)
+    np.testing.assert_array_equal(updates, gradient)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_derivatives_pass_through_the_term(size):
     gradients, losses = make_gradients(), make_losses()
     tx = optaxmods.lga(0.7, status_every=3)
-    gradient = jnp.asarray(gradients[1], jnp.float32)
+    gradient = filled(gradients[1].ravel(), size)
     apply = lambda g: tx.update(g, tx.init(g), value=losses[0])[0]  # noqa: E731
     slope = jax.grad(lambda g: apply(g).sum())(gradient)
-    push = 0.7 * losses[0]
-    want = 1 - push / (np.abs(gradients[1]) + 0.01) ** 2
-    want[np.abs(gradients[1]) < 1e-6] = 1.0
+    wide = np.float64(gradient)
+    want = 1 - 0.7 * losses[0] / (np.abs(wide) + 0.01) ** 2
+    want[np.abs(wide) < 1e-6] = 1.0
     np.testing.assert_allclose(slope, want, rtol=1e-4)
 
 

@@ -24,6 +24,7 @@ MACHINE = step.Machine("made up", *["0.0.1"] * 5, device="abacus", cores=1)
         ("adamw_agr", 8),
         ("with_lga(optax.adamw)", 7),
         ("optax.adan", 11),
+        ("adan_agr", 13),
     ],
 )
 def test_words_that_a_step_has_to_move(method, words):
@@ -32,7 +33,7 @@ def test_words_that_a_step_has_to_move(method, words):
 
 
 def test_a_plain_pass_writes_what_it_reads():
-    tx = device.make_optimizers()[PASS]
+    tx = device.make_optimizers("float32")[PASS]
     params = {"kernel": jnp.array([[1.0, -2.0]])}
     after, _ = step.make_step(tx)(
         jax.tree.map(jnp.copy, params), tx.init(params), params

@@ -70,7 +70,9 @@ def test_agr_gathers_nothing_in_a_decoder(axis_type):
     added = with_agr.pop("all-reduce") - plain.pop("all-reduce")
     # The decoder's 8 kernels have a sum each; of a sum over two mesh axes the
     # CPU's XLA makes two by itself, on explicit axes before JAX 0.10, too.
-    assert 8 <= added <= 16
+    is_joined = axis_type == AxisType.Explicit
+    is_joined &= jax.__version_info__ >= (0, 10)
+    assert 8 <= added <= (8 if is_joined else 16)
     assert with_agr == plain
 
 
