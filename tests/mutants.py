@@ -136,7 +136,7 @@ MUTANTS = [
     Mutant(
         "the previous gradient is copied",
         "_adan/moments.py",
-        "_written(gradients, v, n)",
+        "_previous(gradients, v, n)",
         "gradients",
         "every/compiled",
     ),
@@ -363,8 +363,8 @@ MUTANTS = [
     Mutant(
         "the regularized gradient is kept",
         "_adan/moments.py",
-        "g=stored(updates, _written(gradients, v, n), state.g)",
-        "g=stored(updates, _written(regularized, v, n), state.g)",
+        "g=stored(updates, _previous(gradients, v, n), state.g)",
+        "g=stored(updates, _previous(regularized, v, n), state.g)",
         ADAN,
     ),
     Mutant(

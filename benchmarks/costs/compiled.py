@@ -46,7 +46,9 @@ KERNEL = re.compile(
 class Counted(NamedTuple):
     """What the text and the analyses of a compiled program tell."""
 
-    cycles: int  # The TPU compiler's own estimate; 0 where it gives none.
+    # The TPU compiler's own estimates, each loop's body once; 0 where it gives
+    # none.
+    cycles: int
     kernels: int  # Fusions and products, of which a device starts each apart.
     moved: int  # Bytes that they read from main memory and write to it.
     temporary: int  # Bytes beside arguments and results.
@@ -75,11 +77,15 @@ BYTES = {
     **dict.fromkeys(("pred", "s8", "u8"), 1),
     **dict.fromkeys(("bf16", "f16", "s16", "u16"), 2),
     **dict.fromkeys(("f64", "s64", "u64", "c64"), 8),
+    "c128": 16,
 }
 # They only name memory.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
 # Their results hold both ends.
-BOTH_ENDS = {"all-gather-start", "collective-permute-start"}
+BOTH_ENDS = {
+    *("all-gather-start", "all-to-all-start", "async-start"),
+    *("collective-permute-start", "reduce-scatter-start"),
+}
 
 
 def moved(entry: str) -> int:
@@ -113,4 +119,5 @@ def _arrays(result: str) -> Iterator[tuple[int, bool]]:
         r"(\w+)\[([\d,]*)\](\{[^}]*\})?", result
     ):
         entries = math.prod(int(size) for size in shape.split(",") if size)
-        yield entries * BYTES.get(dtype, 4), "S(" not in layout
+        size = 1 if dtype.startswith("f8") else BYTES.get(dtype, 4)
+        yield entries * size, "S(" not in layout

@@ -47,7 +47,7 @@ class Place(NamedTuple):
     ) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=self.sharding(spec))
 
-    def whole(self, kernel: jax.Array, spec: P) -> jax.Array:
+    def gathered(self, kernel: jax.Array, spec: P) -> jax.Array:
         """A kernel as its layer needs it: gathered over "data", in bfloat16."""
         return self.split(kernel.astype(jnp.bfloat16), spec)
 
@@ -181,7 +181,8 @@ class Transformer(NamedTuple):
 
 
 # Kernels are split over both axes, as FSDP and tensor parallelism do together.
-TOWARDS, BACK, ROWS = P("data", "model"), P("model", "data"), P("data")
+COLUMN_PARALLEL, ROW_PARALLEL = P("data", "model"), P("model", "data")
+EXAMPLES = P("data")
 HEADS, FEATURES = P("data", None, "model", None), P("data", None, "model")
 
 
@@ -192,18 +193,18 @@ def decoder_params(sizes: Transformer, place: Place) -> Shapes:
     width, hidden = sizes.width, sizes.hidden
     layer = {
         "norm": kernel(P(), width),
-        "query": kernel(TOWARDS, width, width),
-        "key": kernel(TOWARDS, width, width),
-        "value": kernel(TOWARDS, width, width),
-        "out": kernel(BACK, width, width),
+        "query": kernel(COLUMN_PARALLEL, width, width),
+        "key": kernel(COLUMN_PARALLEL, width, width),
+        "value": kernel(COLUMN_PARALLEL, width, width),
+        "out": kernel(ROW_PARALLEL, width, width),
         "norm_2": kernel(P(), width),
-        "up": kernel(TOWARDS, width, hidden),
-        "down": kernel(BACK, hidden, width),
+        "up": kernel(COLUMN_PARALLEL, width, hidden),
+        "down": kernel(ROW_PARALLEL, hidden, width),
     }
     return {
-        "embedding": kernel(BACK, sizes.vocabulary, width),
+        "embedding": kernel(ROW_PARALLEL, sizes.vocabulary, width),
         "layers": [layer] * sizes.layers,
-        "head": kernel(TOWARDS, width, sizes.vocabulary),
+        "head": kernel(COLUMN_PARALLEL, width, sizes.vocabulary),
     }
 
 
@@ -217,12 +218,12 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
         return x.astype(jnp.bfloat16)
 
     def up(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        kernel = place.whole(kernel, P(None, "model"))
+        kernel = place.gathered(kernel, P(None, "model"))
         return place.product("btd,df->btf", x, kernel, FEATURES)
 
     def down(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        kernel = place.whole(kernel, P("model", None))
-        return place.product("btf,fd->btd", x, kernel, ROWS)
+        kernel = place.gathered(kernel, P("model", None))
+        return place.product("btf,fd->btd", x, kernel, EXAMPLES)
 
     def attention(x: jax.Array, layer: Mapping[str, jax.Array]) -> jax.Array:
         shape = (*x.shape[:2], sizes.heads, sizes.width // sizes.heads)
@@ -238,14 +239,14 @@ def decoder_loss(sizes: Transformer, place: Place) -> Callable[..., jax.Array]:
         mixed = place.split(mixed.reshape(x.shape), FEATURES)
         return down(mixed, layer["out"])
 
-    def loss_fn(params: Mapping[str, Any], hot: jax.Array) -> jax.Array:
-        x = down(place.split(hot, FEATURES), params["embedding"])
+    def loss_fn(params: Mapping[str, Any], one_hot: jax.Array) -> jax.Array:
+        x = down(place.split(one_hot, FEATURES), params["embedding"])
         for layer in params["layers"]:
             x = x + attention(layer_norm(x, layer["norm"]), layer)
             wide = jax.nn.gelu(up(layer_norm(x, layer["norm_2"]), layer["up"]))
             x = x + down(wide, layer["down"])
         logits = up(x, params["head"]).astype(jnp.float32)
-        return jnp.mean(optax.safe_softmax_cross_entropy(logits, hot))
+        return jnp.mean(optax.safe_softmax_cross_entropy(logits, one_hot))
 
     return loss_fn
 
@@ -267,7 +268,7 @@ def of_7_billion(place: Place, layers: int = 32) -> Shapes:
     """The kernels of a decoder of 7B parameters, each layer's on its own."""
     sizes = Transformer(layers, 4096, 32, 11008, 32000)
     tree = decoder_params(sizes, place)
-    gate = place.array((sizes.width, sizes.hidden), TOWARDS)
+    gate = place.array((sizes.width, sizes.hidden), COLUMN_PARALLEL)
     return {
         **tree,
         "layers": [{**each, "gate": gate} for each in tree["layers"]],

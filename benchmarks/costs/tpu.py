@@ -8,7 +8,8 @@ program. A ratio is to the same step of the baseline.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+import contextlib
 import os
 from typing import Any
 
@@ -24,6 +25,7 @@ from benchmarks.costs.programs import Place
 
 # One chip of each kind; the first one has all cases.
 TOPOLOGIES = ("v5e:2x2", "v5p:2x2x1", "v6e:2x2")
+FEW = *cases.PEERS, cases.ONE_REDUCTION
 EIGHT, MANY = "v5e:2x4", "v5e:16x16"
 # The compiler asks for these of the machine that it believes to be on.
 PRETENDED = {
@@ -40,8 +42,7 @@ def all_cases(one_chip: tuple[str, ...]) -> Iterator[Case]:
         if topology == one_chip[0]:
             yield from first(topology, place)
         else:
-            few = cases.PEERS
-            yield cases.update(topology, place, 4, 2048, 1.2, few)
+            yield cases.update(topology, place, 4, 2048, 1.2, FEW)
     for topology, shape in ((EIGHT, (4, 2)), (MANY, (32, 8))):
         for axis_type in (AxisType.Auto, AxisType.Explicit):
             place = programs.on_mesh(
@@ -56,7 +57,8 @@ def all_cases(one_chip: tuple[str, ...]) -> Iterator[Case]:
 
 
 def first(topology: str, place: Place) -> Iterator[Case]:
-    yield cases.update(topology, place, 4, 2048, 1.12)
+    names = *cases.EVERY, cases.ONE_REDUCTION
+    yield cases.update(topology, place, 4, 2048, 1.12, names)
     few = *cases.PEERS, "with_lga(optax.adamw)", "adan_agr"
     for leaves in (100, 400):
         names = cases.EVERY if leaves == 100 else cases.PEERS
@@ -64,9 +66,7 @@ def first(topology: str, place: Place) -> Iterator[Case]:
     for layers, examples, limit in ((3, 2048, 1.03), (2, 2048, 1.15)):
         yield cases.perceptron(topology, place, layers, examples, limit, few)
     for layers, limit in ((3, 1.03), (2, 1.15)):
-        yield cases.perceptron(
-            topology, place, layers, 8192, limit, cases.PEERS
-        )
+        yield cases.perceptron(topology, place, layers, 8192, limit, FEW)
     yield cases.decoder(topology, place)
     yield cases.logits(topology, place)
 
@@ -122,23 +122,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measured(options: argparse.Namespace) -> Result:
     """Returns what is counted in the programs of all cases."""
-    pretend()
     made_by = {
         **common.made_by("tpu"),
         "libtpu": common.version("libtpu"),
         "optax": optax.__version__,
         "sources": common.sources(),
     }
-    return cases.result(
-        options.out / "tpu_cost.json",
-        made_by,
-        all_cases(tuple(options.topology)),
-        options.only,
-    )
+    with pretending(PRETENDED):
+        return cases.result(
+            options.out / "tpu_cost.json",
+            made_by,
+            all_cases(tuple(options.topology)),
+            options.only,
+        )
 
 
-def pretend() -> None:
+@contextlib.contextmanager
+def pretending(variables: Mapping[str, str]) -> Iterator[None]:
     """Compilers of devices that are not here begin; the CPU runs what runs."""
-    for name, value in PRETENDED.items():
+    before = {name: os.environ.get(name) for name in variables}
+    platforms = jax.config.values["jax_platforms"]
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
     jax.config.update("jax_platforms", "cpu")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_platforms", platforms)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]

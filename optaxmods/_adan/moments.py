@@ -144,7 +144,7 @@ def adan_moments(
             m=stored(updates, m, state.m),
             v=stored(updates, v, state.v),
             n=stored(updates, n, state.n),
-            g=stored(updates, _written(gradients, v, n), state.g),
+            g=stored(updates, _previous(gradients, v, n), state.g),
             agr_strength=now[0],
             agr_max_alpha=now[1],
         )
@@ -165,7 +165,7 @@ def _difference(
     return jax.tree.map(difference, updates, previous)
 
 
-def _written(
+def _previous(
     gradients: optax.Updates, v: optax.Updates, n: optax.Updates
 ) -> optax.Updates:
     """The gradients, which the kernel of the moments writes in their place.

@@ -171,10 +171,10 @@ def _wide_sizes(gradients: Arrays) -> list[jax.Array]:
 def _four_over(total: jax.Array) -> jax.Array:
     # The reciprocal is one division a matrix instead of one an entry. With
     # the factor 4 it stays a normal number for every normal total: 1 / total
-    # overflows for small totals and is flushed to zero for large ones, as
-    # https://github.com/openxla/xla/issues/22858 tells. Sums
-    # below that, of an all-zero matrix above all, leave alpha at 0, and have
-    # no derivative that could be 0 / 0.
+    # overflows for small totals and is flushed to zero for large ones
+    # (https://github.com/openxla/xla/issues/22858). Sums below that, of an
+    # all-zero matrix above all, leave alpha at 0, and have no derivative that
+    # could be 0 / 0.
     smallest = 2 * float(jnp.finfo(total.dtype).tiny)
     return 4 / jax.lax.select(total < smallest, jnp.ones_like(total), total)
 
