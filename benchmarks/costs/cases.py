@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType
 import optax
 
-from benchmarks.costs import common, mesh, programs
+from benchmarks.costs import common, programs, split_leaves
 from benchmarks.costs.compiled import Counted, counted
 from benchmarks.costs.programs import Place, Program
 import optaxmods
@@ -215,7 +215,9 @@ def split_update(target: str, place: Place) -> Case:
 
     def make(tx: Any) -> Program:
         assert place.mesh is not None
-        return programs.update(tx, mesh.make_params(12, place.mesh), place)
+        return programs.update(
+            tx, split_leaves.make_params(12, place.mesh), place
+        )
 
     title = f"update, 12 leaves split in eight ways{on(place)}"
     return Case(target, title, make, few(*PEERS, "adan_agr"))

@@ -12,7 +12,7 @@ from benchmarks.costs.__main__ import main
 from benchmarks.costs.device import PASS, Result
 
 CASE = step.Case(3, (40, 40), "float32", device.ROWS, rounds=2)
-MACHINE = step.Machine("made up", *["0.0.1"] * 5, device="abacus", cores=1)
+MACHINE = step.Machine("made up", *["0.0.1"] * 6, device="abacus", cores=1)
 
 
 @pytest.mark.parametrize(
