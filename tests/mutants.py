@@ -570,7 +570,7 @@ MUTANTS = [
         "_lga/transform.py",
         "is_pushed &= magnitude < jnp.inf",
         "pass",
-        LGA,
+        "lga/loops",
     ),
     Mutant(
         "an entry at the floor is left alone",
