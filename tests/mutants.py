@@ -86,7 +86,7 @@ MUTANTS = [
     Mutant(
         "a sum of 0 is divided by",
         "_agr/psi.py",
-        "4 / jnp.where(total < smallest, jnp.ones_like(total), total)",
+        "4 / jax.lax.select(total < smallest, jnp.ones_like(total), total)",
         "4 / total",
         AGR,
     ),
@@ -127,6 +127,62 @@ MUTANTS = [
         equal=(
             "strengths of one call are all numbers, and then equal, or none is"
         ),
+    ),
+    Mutant(
+        "v is kept for the previous gradient",
+        "_adan/moments.py",
+        "jax.lax.select(n < 0, cast(v, g.dtype), g)",
+        "jax.lax.select(n > 0, cast(v, g.dtype), g)",
+        ADAN,
+    ),
+    Mutant(
+        "the previous gradient is copied",
+        "_adan/moments.py",
+        "_previous(gradients, v, n)",
+        "gradients",
+        "every/compiled",
+    ),
+    Mutant(
+        "gradients that no mesh splits are chosen from moments of its shards",
+        "_adan/moments.py",
+        "if not all(map(_are_alike,",
+        "if not any(map(lambda *_: True,",
+        "mesh/states_that_vary",
+    ),
+    Mutant(
+        "what in_shardings split is summed in one kernel",
+        "_agr/matrix_sums.py",
+        "if jax.device_count() > 1:",
+        "if jax.device_count() > 99:",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "nothing is divided by nothing",
+        "_lga/transform.py",
+        "push / jnp.maximum(phi, float(jnp.finfo(dtype).tiny))",
+        "push / phi",
+        "lga/loops",
+    ),
+    Mutant(
+        "what a mesh splits is summed in one kernel",
+        "_agr/matrix_sums.py",
+        "return not any(mesh.axis_names for mesh in meshes)",
+        "return True",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "a small matrix is damped by the sum of the next",
+        "_agr/matrix_sums.py",
+        "return list(totals)",
+        "return [*totals[1:], totals[0]]",
+        "agr/small_matrices",
+    ),
+    Mutant(
+        "two expressions on no platform",
+        "_agr/psi.py",
+        "cpu=functools.partial(_sums_apart, groups)",
+        "cpu=functools.partial(_sums_together, groups)",
+        "agr/small_matrices every/compiled",
     ),
     Mutant(
         "strengths of two trees are mixed up",
@@ -230,9 +286,9 @@ MUTANTS = [
     ),
     Mutant(
         "eps stands inside the root",
-        "_agr/adamw.py",
-        "lambda m, v: m / (jnp.sqrt(v + eps_root) + eps)",
-        "lambda m, v: m / jnp.sqrt(v + eps_root + eps)",
+        "_shared/moments.py",
+        "return jnp.sqrt(n if is_0 else n + eps_root) + eps",
+        "return jnp.sqrt((n if is_0 else n + eps_root) + eps)",
         ADAM,
     ),
     Mutant(
@@ -309,8 +365,8 @@ MUTANTS = [
     Mutant(
         "the regularized gradient is kept",
         "_adan/moments.py",
-        "g=stored(updates, gradients, state.g)",
-        "g=stored(updates, regularized, state.g)",
+        "g=stored(updates, _previous(gradients, v, n), state.g)",
+        "g=stored(updates, _previous(regularized, v, n), state.g)",
         ADAN,
     ),
     Mutant(
@@ -514,15 +570,15 @@ MUTANTS = [
     Mutant(
         "an infinite entry is pushed",
         "_lga/transform.py",
-        "        magnitude < jnp.inf\n",
-        "        magnitude <= jnp.inf\n",
-        LGA,
+        "is_pushed &= magnitude < jnp.inf",
+        "pass",
+        "lga/loops",
     ),
     Mutant(
         "an entry at the floor is left alone",
         "_lga/transform.py",
-        "is_pushed = (magnitude >= jnp.asarray(",
-        "is_pushed = (magnitude > jnp.asarray(",
+        "is_pushed = magnitude >= floor",
+        "is_pushed = magnitude > floor",
         LGA,
     ),
     Mutant(
@@ -531,6 +587,41 @@ MUTANTS = [
         "jnp.where(magnitude == 0, jnp.ones_like(g), sign)",
         "jnp.where(magnitude == 0, -jnp.ones_like(g), sign)",
         LGA,
+    ),
+    Mutant(
+        "a floor of 0 lets zeros through",
+        "_lga/transform.py",
+        "is_pushed &= magnitude > 0",
+        "pass",
+        LGA,
+    ),
+    Mutant(
+        "an infinite push",
+        "_lga/transform.py",
+        "jnp.minimum(used.gamma * used.omega, status.LARGEST)",
+        "used.gamma * used.omega",
+        LGA,
+    ),
+    Mutant(
+        "small matrices are pushed by products",
+        "_lga/transform.py",
+        "dtype == jnp.float32 and g.size > SMALL",
+        "dtype == jnp.float32",
+        "every/compiled",
+    ),
+    Mutant(
+        "large matrices are pushed by a quotient",
+        "_lga/transform.py",
+        "dtype == jnp.float32 and g.size > SMALL",
+        "False",
+        "every/compiled",
+    ),
+    Mutant(
+        "each moment has zeros of its own",
+        "_shared/moments.py",
+        "if dtype not in pairs:",
+        "if True:",
+        "every/compiled",
     ),
     Mutant(
         "the reciprocal of one round",

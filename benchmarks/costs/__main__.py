@@ -1,13 +1,20 @@
-"""Command line: ``python -m benchmarks.costs step | gal | mesh``."""
+"""Command line: ``python -m benchmarks.costs --help`` lists the costs."""
 
 import argparse
 from collections.abc import Sequence
 import pathlib
 
-from benchmarks.costs import common, gal, mesh, step
+from benchmarks.costs import common, device, gal, gpu, mesh, step, tpu
 from benchmarks.runs import files
 
-COSTS = {"step": step, "gal": gal, "mesh": mesh}
+COSTS = {
+    "step": step,
+    "gal": gal,
+    "mesh": mesh,
+    "tpu": tpu,
+    "gpu": gpu,
+    "device": device,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+import hashlib
 import importlib.metadata
 import pathlib
 import random
@@ -12,8 +13,10 @@ from typing import Any
 import jax
 
 from benchmarks.runs import files
+import optaxmods
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
+LIBRARY = pathlib.Path(optaxmods.__file__).parent
 
 
 class RefusedError(Exception):
@@ -25,6 +28,14 @@ def rounds(text: str) -> int:
     number = int(text)
     if number < 2:
         raise argparse.ArgumentTypeError(f"must be at least 2, got {number}")
+    return number
+
+
+def positive(text: str) -> int:
+    """Returns a number of things, of which there is one at least."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
     return number
 
 
@@ -74,6 +85,23 @@ def ratios(
             f" | {limits.get(name, '')} |"
         )
     return rows
+
+
+def sources() -> str:
+    """A digest of what makes the programs: the library, and the programs."""
+    digest = hashlib.sha256()
+    programs = pathlib.Path(__file__).with_name("programs.py")
+    for path in [*sorted(LIBRARY.rglob("*.py")), programs]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def version(package: str) -> str:
+    """Of a package that need not be there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
 
 
 def write(

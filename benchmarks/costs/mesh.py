@@ -18,23 +18,15 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 import optax
 
-from benchmarks.costs import common
+from benchmarks.costs import common, tpu
 from benchmarks.costs.compiled import KINDS, Collective, collectives
+from benchmarks.costs.split_leaves import make_params
 import optaxmods
 
 DEVICES = 8
 LEAVES = (12, 100, 1000)
-SPECS = (
-    P("data", "model"),
-    P("model", "data"),
-    P("data", None),
-    P(None, "model"),
-    P(("data", "model"), None),
-    P("model"),
-    P(None, "data", "model"),
-    P("data", None, None),
-)
-SIZE = 8  # Of each axis of a leaf.
+# The TPU's compiler takes seconds a step.
+TPU, TPU_LEAVES = "v5e:2x4", 12
 EXAMPLES, CLASSES = 48, 64
 ADJUSTER = optaxmods.GradientAdjuster(hidden_sizes=(16,))
 # A step of larger trees takes half a minute or more to compile; these are.
@@ -74,6 +66,7 @@ class Step(NamedTuple):
     method: str
     leaves: int
     axes: str
+    target: str  # CPU or TPU.
     collectives: Mapping[str, Counted]
 
 
@@ -84,6 +77,7 @@ class Result(NamedTuple):
     jax: str
     jaxlib: str
     optax: str
+    libtpu: str
     steps: Sequence[Step]
     state_bytes: Mapping[str, Mapping[str, float]]  # By method and dtype.
     network_bytes: float
@@ -149,18 +143,6 @@ def other_states() -> dict[str, optax.GradientTransformation]:
     }
 
 
-def make_params(leaves: int, mesh: jax.sharding.Mesh) -> dict[str, Any]:
-    specs = itertools.islice(itertools.cycle(SPECS), leaves)
-    return {
-        f"leaf_{index}": jax.ShapeDtypeStruct(
-            (SIZE,) * len(spec),
-            jnp.float32,
-            sharding=NamedSharding(mesh, spec),
-        )
-        for index, spec in enumerate(specs)
-    }
-
-
 def sharded_state(
     tx: optax.GradientTransformation, params: Any, mesh: jax.sharding.Mesh
 ) -> Any:
@@ -181,7 +163,10 @@ def sharded_state(
 
 
 def travels(
-    method: Method, leaves: int, axis_type: AxisType
+    method: Method,
+    leaves: int,
+    axis_type: AxisType,
+    devices: Sequence[Any] | None = None,
 ) -> list[Collective]:
     """What the devices of the mesh send one another in one step."""
     tx = optax.with_extra_args_support(method.tx)
@@ -195,14 +180,17 @@ def travels(
         )
         return optax.apply_updates(params, updates), state, of_logits
 
-    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
+    mesh = jax.make_mesh(
+        (4, 2), ("data", "model"), axis_types=(axis_type,) * 2, devices=devices
+    )
     split = NamedSharding(mesh, P("data", "model"))
     logits = jax.ShapeDtypeStruct(
         (EXAMPLES, CLASSES), jnp.float32, sharding=split
     )
+    # Nothing may run under a mesh of devices that are not there.
+    params = make_params(leaves, mesh)
+    state = sharded_state(tx, params, mesh)
     with jax.set_mesh(mesh):
-        params = make_params(leaves, mesh)
-        state = sharded_state(tx, params, mesh)
         lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
             params, state, params, logits
         )
@@ -248,7 +236,10 @@ def network_bytes() -> float:
     return round(_bytes(state) / numbers, 2)
 
 
-def measure(leaves: Iterable[int]) -> Result:
+def measure(
+    leaves: Iterable[int], tpu_devices: Sequence[Any] | None = None
+) -> Result:
+    """Counts the steps and the states; on TPUs those of few leaves."""
     methods = make_methods()
     states = {name: method.tx for name, method in methods.items()}
     steps = []
@@ -258,17 +249,25 @@ def measure(leaves: Iterable[int]) -> Result:
         if count > LARGE and name not in COUNTED_IF_LARGE:
             continue
         print(f"{name}, {count} leaves, {axis_type.name} ...", flush=True)
-        steps.append(
+        targets: dict[str, Any] = {"CPU": None}
+        if tpu_devices and count == TPU_LEAVES:
+            targets["TPU"] = tpu_devices
+        steps += [
             Step(
                 method=name,
                 leaves=count,
                 axes=axis_type.name,
-                collectives=summarize(travels(method, count, axis_type)),
+                target=target,
+                collectives=summarize(
+                    travels(method, count, axis_type, devices)
+                ),
             )
-        )
+            for target, devices in targets.items()
+        ]
     return Result(
-        **common.made_by("mesh"),
+        **common.made_by("mesh --tpu" if tpu_devices else "mesh"),
         optax=optax.__version__,
+        libtpu=common.version("libtpu") if tpu_devices else "none",
         steps=steps,
         state_bytes={
             name: {
@@ -301,35 +300,38 @@ def to_markdown(result: Result) -> str:
         "# Cost on a mesh",
         "",
         f"Made by `{result.command}`, jax {result.jax}, jaxlib"
-        f" {result.jaxlib}, optax {result.optax}: optimizer steps as XLA"
-        " compiles them for 8 CPU devices, a mesh of 4 x 2. The leaves take"
-        " turns in eight ways of being split: by one axis, by both, on one"
-        " axis of theirs or two, stacked or not, and a bias.",
+        f" {result.jaxlib}, optax {result.optax}, libtpu {result.libtpu}:"
+        " optimizer steps as XLA compiles them for 8 CPU devices, a mesh of"
+        f" 4 x 2, and for as many TPUs, {TPU}, which need not be there. The"
+        " leaves take turns in eight ways of being split: by one axis, by both,"
+        " on one axis of theirs or two, stacked or not, and a bias.",
         "",
         "## What travels",
         "",
         "All that the devices send one another in a step. In brackets:"
         " how many arrays these are, and how many numbers on each device."
-        " A sum over two mesh axes is two operations for XLA, and it combines"
-        " at most 256 arrays in one. AGR joins its sums before that on explicit"
-        f" axes. Of trees with more than {LARGE} leaves"
+        " A sum over two mesh axes is two operations for the CPU's XLA and one"
+        " for the TPU's. The CPU's combines at most 256 arrays in one. AGR"
+        " joins its sums before that on explicit axes. For TPUs the steps of"
+        f" {TPU_LEAVES} leaves alone are compiled, and of trees with more than"
+        f" {LARGE} leaves"
         f" {len(COUNTED_IF_LARGE)} steps alone are compiled. A step called"
         " *loss* begins with the gradient of the cross-entropy of"
         f" {EXAMPLES} x {CLASSES} logits, which the mesh splits on both axes;"
         " the others are given their gradients. What GAL gathers is the"
         " gradient of its own network, which is whole on every device.",
         "",
-        "| method | leaves | Auto | Explicit |",
-        "| --- | ---: | --- | --- |",
+        "| method | leaves | Auto | Explicit | TPU, Auto | TPU, Explicit |",
+        "| --- | ---: | --- | --- | --- | --- |",
     ]
-    rows: dict[tuple[str, int], dict[str, str]] = {}
+    rows: dict[tuple[str, int], dict[tuple[str, str], str]] = {}
     for step in result.steps:
         row = rows.setdefault((step.method, step.leaves), {})
-        row[step.axes] = _told(step.collectives)
+        row[step.target, step.axes] = _told(step.collectives)
+    columns = list(itertools.product(("CPU", "TPU"), ("Auto", "Explicit")))
     for (method, leaves), told in sorted(rows.items(), key=lambda x: x[0][1]):
-        lines.append(
-            f"| {method} | {leaves} | {told['Auto']} | {told['Explicit']} |"
-        )
+        cells = (told.get(column, "") for column in columns)
+        lines.append(f"| {method} | {leaves} | {' | '.join(cells)} |")
     lines += [
         "",
         "## State",
@@ -362,18 +364,17 @@ def _told(found: Mapping[str, Counted]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaves",
-        type=_positive,
+        type=common.positive,
         nargs="+",
         default=LEAVES,
         help="how many leaves the trees have (default: %(default)s)",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+    parser.add_argument(
+        "--tpu",
+        action="store_true",
+        help=f"compile those of {TPU_LEAVES} leaves for TPUs, too, with the"
+        " compiler that the extra accelerators installs",
+    )
 
 
 def measured(options: argparse.Namespace) -> Result:
@@ -381,4 +382,7 @@ def measured(options: argparse.Namespace) -> Result:
     if jax.config.values["jax_num_cpu_devices"] != DEVICES:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", DEVICES)
-    return measure(options.leaves)
+    if not options.tpu:
+        return measure(options.leaves)
+    with tpu.pretending(tpu.PRETENDED):
+        return measure(options.leaves, tpu.devices(TPU))

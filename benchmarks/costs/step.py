@@ -7,7 +7,8 @@ baseline runs twice, the second time under another name, which shows the noise;
 a row's ratio is the median of its times over the median of both baselines'
 times. Where hundreds of small kernels make up a step, compiling the same
 program again changes its time by a third, so that such a case compiles every
-contender several times.
+contender several times. Where PyTorch is installed, as the extra ``peers`` has
+it, its fused AdamW is a contender, too.
 """
 
 import argparse
@@ -24,11 +25,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.costs import common
+from benchmarks.costs import common, torch_peer
 from benchmarks.runs.machine import device
 import optaxmods
 
-Optimizers = dict[str, optax.GradientTransformation]
+Optimizers = dict[str, Any]  # Transformations, or peers with a step.
+RATE = 1e-3
 
 
 class Row(NamedTuple):
@@ -89,6 +91,7 @@ class Machine(NamedTuple):
     optax: str
     optaxmods: str
     python: str
+    torch: str
     device: str
     cores: int | str
 
@@ -120,11 +123,40 @@ def lga_as_printed(gamma: float) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, _: jax.tree.map(push, updates))
 
 
+def through_float32() -> optax.GradientTransformation:
+    """The least that a rule formed in float32 does to a narrow gradient."""
+    return optax.stateless(
+        lambda updates, _: jax.tree.map(
+            lambda g: (g.astype(jnp.float32) * 0.999).astype(g.dtype), updates
+        )
+    )
+
+
+def summed() -> optax.GradientTransformation:
+    """AGR's sums alone; the gradients stay as they are."""
+
+    def after_sum(gradient: jax.Array) -> jax.Array:
+        read = jax.lax.optimization_barrier(gradient)
+        total = jnp.sum(jnp.abs(read.astype(jnp.float32)))
+        return jax.lax.select(total < 0, -gradient, gradient)
+
+    return optax.stateless(lambda updates, _: jax.tree.map(after_sum, updates))
+
+
 def make_optimizers() -> Optimizers:
-    rate, gamma = 1e-3, 1e-8
+    rate, gamma = RATE, 1e-8
     return {
         "optax.adamw": optax.adamw(rate),
         "optax.adamw again": optax.adamw(rate),
+        "chain(clip_by_global_norm, optax.adamw)": optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(rate)
+        ),
+        "chain(a product in float32, optax.adamw)": optax.chain(
+            through_float32(), optax.adamw(rate)
+        ),
+        "chain(AGR's sums alone, optax.adamw)": optax.chain(
+            summed(), optax.adamw(rate)
+        ),
         "chain(agr, optax.adamw)": optax.chain(
             optaxmods.agr(), optax.adamw(rate)
         ),
@@ -148,12 +180,18 @@ def make_optimizers() -> Optimizers:
     }
 
 
-def rows(large: float | None, adan: float | None, adan_agr: float | None):
+def rows(
+    agr: float | None = None,
+    adamw_agr: float | None = None,
+    adan: float | None = None,
+    adan_agr: float | None = None,
+) -> list[Row]:
     """The same comparisons for every case, with the case's limits."""
     return [
         Row("optax.adamw again", "optax.adamw"),
-        Row("chain(agr, optax.adamw)", "optax.adamw", large),
-        Row("adamw_agr", "optax.adamw", large),
+        Row("chain(clip_by_global_norm, optax.adamw)", "optax.adamw"),
+        Row("chain(agr, optax.adamw)", "optax.adamw", agr),
+        Row("adamw_agr", "optax.adamw", adamw_agr),
         Row("chain(AGR as printed, optax.adamw)", "optax.adamw"),
         Row("optax.adan again", "optax.adan"),
         Row("adan", "optax.adan", adan),
@@ -161,20 +199,76 @@ def rows(large: float | None, adan: float | None, adan_agr: float | None):
     ]
 
 
-LGA_ROWS = [
-    Row("with_lga(optax.adamw)", "optax.adamw", 1.15),
-    Row("chain(lga, optax.adamw)", "optax.adamw", 1.4),
-    Row("chain(LGA as printed, optax.adamw)", "optax.adamw"),
+def lga_rows(with_lga: float, lga: float) -> list[Row]:
+    return [
+        Row("with_lga(optax.adamw)", "optax.adamw", with_lga),
+        Row("chain(lga, optax.adamw)", "optax.adamw", lga),
+        Row("chain(LGA as printed, optax.adamw)", "optax.adamw"),
+    ]
+
+
+TORCH = {
+    "torch AdamW(fused=True)": torch_peer.AdamW(RATE, with_agr=False),
+    "AGR as printed, torch AdamW(fused=True)": torch_peer.AdamW(
+        RATE, with_agr=True
+    ),
+}
+# What a narrow gradient costs whoever writes the rule.
+NARROW = [
+    Row("chain(a product in float32, optax.adamw)", "optax.adamw"),
+    Row("chain(AGR's sums alone, optax.adamw)", "optax.adamw"),
 ]
+LARGE, SMALL, LOW_RANK = (2048, 2048), (64, 64), (8, 512)
+FIRST = Case(
+    4, LARGE, "float32", rows(1.35, 1.35, 0.75, 0.85) + lga_rows(1.15, 1.4)
+)
 CASES = [
-    Case(4, (2048, 2048), "float32", rows(1.35, 1.05, 1.2) + LGA_ROWS),
-    Case(400, (64, 64), "float32", rows(1.25, 1.25, 1.25), 5, 10, 8),
+    FIRST,
     *[
-        Case(4, (2048, 2048), dtype, rows(None, None, None), rounds=9)
-        for dtype in ("bfloat16", "float16", "float64", "complex64")
+        Case(
+            200,
+            shape,
+            "float32",
+            rows(1.2, 1.2, 1.2, 1.2) + lga_rows(1.2, 1.2),
+            rounds=5,
+            steps=10,
+            programs=8,
+        )
+        for shape in (SMALL, LOW_RANK)
     ],
+    Case(4, LARGE, "bfloat16", rows(1.25) + NARROW, rounds=9),
+    Case(4, LARGE, "float16", rows(1.5) + NARROW, rounds=9),
+    Case(4, LARGE, "float64", rows(), rounds=9),
+    Case(4, LARGE, "complex64", rows(), rounds=9),
 ]
-COMPILED = Case(1000, (16, 16), "float32", rows(2.0, 2.0, 2.0), rounds=5)
+
+
+def once(limit: float | None, lga: float, adan: float, adan_agr: float):
+    """What is done once a run, all of it beside AdamW."""
+    return [
+        Row("optax.adamw again", "optax.adamw"),
+        Row("chain(agr, optax.adamw)", "optax.adamw", limit),
+        Row("adamw_agr", "optax.adamw", limit),
+        Row("chain(AGR as printed, optax.adamw)", "optax.adamw"),
+        Row("chain(lga, optax.adamw)", "optax.adamw", lga),
+        Row("optax.adan", "optax.adamw"),
+        Row("adan", "optax.adamw", adan),
+        Row("adan_agr", "optax.adamw", adan_agr),
+    ]
+
+
+ONCE = {
+    "compilation": [
+        Case(100, (16, 16), "float32", once(1.5, 1.5, 2.1, 2.4), rounds=5),
+        Case(1000, (16, 16), "float32", once(1.5, 1.5, 2.1, 2.4), rounds=3),
+    ],
+    "tracing": [
+        Case(1000, (16, 16), "float32", once(1.5, 1.5, 2.2, 2.4), rounds=5)
+    ],
+    "abstract init": [
+        Case(1000, (16, 16), "float32", once(1.5, 1.5, 2.2, 2.2), rounds=9)
+    ],
+}
 
 
 def make_step(tx: optax.GradientTransformation) -> Callable[..., Any]:
@@ -202,17 +296,33 @@ def methods_of(case: Case) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def time_steps(case: Case, order: random.Random) -> dict[str, list[float]]:
+def compiled_at_first_use(
+    optimizers: Optimizers, params: Any, gradients: Any
+) -> dict[str, Callable[..., Any]]:
+    del params, gradients
+    return {
+        name: tx.step if isinstance(tx, torch_peer.AdamW) else make_step(tx)
+        for name, tx in optimizers.items()
+    }
+
+
+def time_steps(
+    case: Case,
+    order: random.Random,
+    optimizers: Optimizers | None = None,
+    make_steps: Callable[..., Any] = compiled_at_first_use,
+) -> dict[str, list[float]]:
     """Seconds a step of every method, one number a round."""
-    optimizers = make_optimizers()
     methods = methods_of(case)
+    optimizers = optimizers or make_optimizers()
+    optimizers = {name: optimizers[name] for name in methods}
     params, gradients = make_trees(case)
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for number in range(case.programs * (case.rounds + 1)):
         round_number = number % (case.rounds + 1)
         if round_number == 0:
-            steps = {name: make_step(optimizers[name]) for name in methods}
+            steps = make_steps(optimizers, params, gradients)
         for name in order.sample(methods, len(methods)):
             mine = copy(params)
             state = optimizers[name].init(params)
@@ -229,22 +339,43 @@ def time_steps(case: Case, order: random.Random) -> dict[str, list[float]]:
     return seconds
 
 
-def time_compilation(
-    case: Case, order: random.Random
+def compile_step(tx: Any, params: Any, gradients: Any) -> Callable[[], Any]:
+    """From the first call's trace to the executable."""
+    step, state = make_step(tx), tx.init(params)
+    return lambda: step.lower(params, state, gradients).compile()
+
+
+def trace_step(tx: Any, params: Any, gradients: Any) -> Callable[[], Any]:
+    step, state = make_step(tx), tx.init(params)
+    return lambda: step.trace(params, state, gradients)
+
+
+def abstract_init(tx: Any, params: Any, gradients: Any) -> Callable[[], Any]:
+    del gradients
+    return lambda: jax.eval_shape(tx.init, params)
+
+
+PREPARED = {
+    "compilation": compile_step,
+    "tracing": trace_step,
+    "abstract init": abstract_init,
+}
+
+
+def time_once(
+    what: str, case: Case, order: random.Random
 ) -> dict[str, list[float]]:
-    """Seconds from the first call's trace to the executable, every round."""
+    """Seconds of what is done once a run, every round."""
     optimizers = make_optimizers()
     methods = methods_of(case)
     params, gradients = make_trees(case)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(case.rounds):
         for name in order.sample(methods, len(methods)):
-            state = optimizers[name].init(params)
+            once = PREPARED[what](optimizers[name], params, gradients)
             jax.clear_caches()
             begin = time.perf_counter()
-            make_step(optimizers[name]).lower(
-                params, state, gradients
-            ).compile()
+            once()
             seconds[name].append(time.perf_counter() - begin)
     return seconds
 
@@ -280,7 +411,8 @@ def summarize(
 
 def chosen(only: str) -> list[tuple[str, Case]]:
     """Returns what is measured of which case."""
-    all_ = [("step", case) for case in CASES] + [("compilation", COMPILED)]
+    all_ = [("step", case) for case in CASES]
+    all_ += [(what, case) for what, cases in ONCE.items() for case in cases]
     return [
         (what, case) for what, case in all_ if only in f"{what}: {case.title}"
     ]
@@ -295,8 +427,14 @@ def measure(rounds: int | None, only: str) -> list[Table]:
         begin = time.perf_counter()
         case = case._replace(rounds=min(case.rounds, rounds or case.rounds))
         jax.config.update("jax_enable_x64", case.dtype == "float64")
-        measured = time_steps if what == "step" else time_compilation
-        seconds = measured(case, order)
+        if what != "step":
+            seconds = time_once(what, case, order)
+        elif case.title == FIRST.title and torch_peer.is_there():
+            peers = [Row(name, "optax.adamw") for name in TORCH]
+            case = case._replace(rows=[*case.rows, *peers])
+            seconds = time_steps(case, order, make_optimizers() | TORCH)
+        else:
+            seconds = time_steps(case, order)
         minutes = round((time.perf_counter() - begin) / 60, 1)
         tables.append(summarize(what, case, seconds, minutes))
     jax.config.update("jax_enable_x64", False)
@@ -310,6 +448,7 @@ def machine() -> Machine:
         optax=optax.__version__,
         optaxmods=optaxmods.__version__,
         python=platform.python_version(),
+        torch=common.version("torch"),
         device=processor.kind,
         cores=processor.cpu_cores,
     )
@@ -343,12 +482,14 @@ def to_markdown(result: Result) -> str:
         "# Cost of an optimizer step",
         "",
         f"Made by `{here.command}` on {here.cores} cores of {here.device}, jax"
-        f" {here.jax}, jaxlib {here.jaxlib}, optax {here.optax}. Medians of"
+        f" {here.jax}, jaxlib {here.jaxlib}, optax {here.optax}, torch"
+        f" {here.torch}. Medians of"
         " interleaved rounds in one process, in brackets the ratio's"
         " quartiles. Each baseline runs twice: *again* shows the noise, and"
         " the other rows are measured against both. A ratio above the limit"
-        " that the project set itself is bold. In float16 XLA's CPU backend"
-        " sums slowly, whoever writes the sum. GPUs and TPUs have not been"
+        " that the project set itself is bold. Two controls stand beside the"
+        " narrow dtypes: a product in float32 before the optimizer, rounded"
+        " back, and AGR's sums without AGR. GPUs and TPUs have not been"
         " measured.",
     ]
     for table in result.tables:

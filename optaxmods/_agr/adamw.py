@@ -24,10 +24,10 @@ from optaxmods._shared.dtypes import (
 )
 from optaxmods._shared.moments import (
     decay_rate,
+    denominator,
     positive_eps,
     stored,
     zero_moments,
-    zero_second_moments,
 )
 from optaxmods._shared.rates import add_decayed_weights, scale_by_learning_rate
 from optaxmods._shared.trees import beside, check_mask
@@ -113,11 +113,8 @@ def _adam_moments(
     def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
         damp.check(params)
         check_floating(params)
-        return optax.ScaleByAdamState(
-            count=jnp.zeros([], jnp.int32),
-            mu=zero_moments(params, mu_dtype),
-            nu=zero_second_moments(params, nu_dtype),
-        )
+        mu, nu = zero_moments(params, mu_dtype, nu_dtype)
+        return optax.ScaleByAdamState(jnp.zeros([], jnp.int32), mu, nu)
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
@@ -144,7 +141,7 @@ def _adam_moments(
             mu_hat = optax.tree.bias_correction(mu, b1, count)
         nu_hat = optax.tree.bias_correction(nu, b2, count)
         scaled = jax.tree.map(
-            lambda m, v: m / (jnp.sqrt(v + eps_root) + eps), mu_hat, nu_hat
+            lambda m, v: m / denominator(v, eps, eps_root), mu_hat, nu_hat
         )
         state = optax.ScaleByAdamState(
             count=count,

@@ -9,6 +9,7 @@ delete it where tests/agr/test_matrix_sums.py counts as few without.)
 
 import collections
 from collections.abc import Callable, Hashable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,12 @@ from optaxmods._shared.mesh import varying_axes
 
 Names = tuple[Hashable, ...]
 
+# A TPU's or GPU's kernel for the sum of so small a matrix takes longer to start
+# than to run, and one kernel can sum so many; of two hundred XLA makes a kernel
+# each again.
+SMALL = 2**14  # Entries.
+IN_ONE = 32
+
 
 class Part(NamedTuple):
     """Leaves whose sums are formed together."""
@@ -34,6 +41,7 @@ class Part(NamedTuple):
 def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
     """All leaves with a matrix; each alone where nothing is to be joined."""
     found, joint = [], collections.defaultdict(list)
+    alike = collections.defaultdict(list)
     for index, (leaf, group) in enumerate(zip(leaves, groups, strict=True)):
         if group.axis_names:
             joint[None, None].append((index, group))
@@ -44,8 +52,14 @@ def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
             placed = None if isinstance(leaf, Tracer) else leaf.sharding.mesh
             named = group._replace(axis_names=names)
             joint[mesh, placed].append((index, named))
+        elif group.axes and jnp.size(leaf) <= SMALL and _is_on_one(leaf):
+            alike[jnp.shape(leaf), leaf.dtype, group].append(index)
         elif group.axes:
             found.append(Part((index,), (group,), None))
+    for (_, _, group), indices in alike.items():
+        for first in range(0, len(indices), IN_ONE):
+            chosen = tuple(indices[first : first + IN_ONE])
+            found.append(Part(chosen, (group,) * len(chosen), None))
     for (mesh, _), members in joint.items():
         if mesh is not None and _is_partly_mapped(mesh):
             found += [Part((i,), (groups[i],), None) for i, _ in members]
@@ -53,6 +67,18 @@ def parts(leaves: Sequence[Any], groups: Sequence[MatrixGroup]) -> list[Part]:
             indices, its_groups = zip(*members, strict=True)
             found.append(Part(indices, its_groups, mesh))
     return found
+
+
+def _is_on_one(leaf: Any) -> bool:
+    """Whether there is one device, and nothing is known of a mesh of others.
+
+    On automatic axes XLA would gather what one kernel is to sum. A leaf does
+    not tell that they split it where ``in_shardings`` alone say so.
+    """
+    if jax.device_count() > 1:
+        return False
+    meshes = jax.typeof(leaf).sharding.mesh, jax.sharding.get_abstract_mesh()
+    return not any(mesh.axis_names for mesh in meshes)
 
 
 def _split_by_type(
@@ -126,14 +152,51 @@ def _names(spec: Sequence[Any]) -> Names:
     )
 
 
-def matrix_sums(
+def sums_of_each(
     entries: Sequence[jax.Array], groups: Sequence[MatrixGroup]
 ) -> list[jax.Array]:
-    """The sums of each leaf's matrices, over all of their shards."""
-    totals = [
+    return [
         jnp.sum(array, axis=group.axes, keepdims=len(group.axes) < array.ndim)
         for array, group in zip(entries, groups, strict=True)
     ]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def sums_in_one(
+    entries: Sequence[jax.Array], groups: Sequence[MatrixGroup]
+) -> list[jax.Array]:
+    """The same numbers, in one reduction where nothing splits the matrices."""
+    shapes = {(array.shape, array.dtype) for array in entries}
+    if (
+        len(entries) == 1
+        or len(shapes) > 1
+        or any(g.axis_names for g in groups)
+    ):
+        return sums_of_each(entries, groups)
+    (axes,) = {group.axes for group in groups}
+    zero = jnp.zeros((), entries[0].dtype)
+    totals = jax.lax.reduce(
+        tuple(entries),
+        (zero,) * len(entries),
+        lambda a, b: jax.tree.map(jnp.add, a, b),
+        axes,
+    )
+    if len(axes) == entries[0].ndim:
+        return list(totals)
+    return [jnp.expand_dims(total, axes) for total in totals]
+
+
+@sums_in_one.defjvp
+def _sums_in_one_jvp(groups, primals, tangents):
+    (entries,), (moved,) = primals, tangents
+    return sums_in_one(entries, groups), sums_of_each(moved, groups)
+
+
+def over_shards(
+    local_sums: Sequence[jax.Array], groups: Sequence[MatrixGroup]
+) -> list[jax.Array]:
+    """The sums of each leaf's matrices, from those of their shards."""
+    totals = list(local_sums)
     joint = collections.defaultdict(list)
     for index, (total, group) in enumerate(zip(totals, groups, strict=True)):
         if group.axis_names:

@@ -26,7 +26,13 @@ from optaxmods._agr.matrices import (
     ReductionAxes,
     matrix_groups,
 )
-from optaxmods._agr.matrix_sums import matrix_sums, on_shards, parts
+from optaxmods._agr.matrix_sums import (
+    on_shards,
+    over_shards,
+    parts,
+    sums_in_one,
+    sums_of_each,
+)
 from optaxmods._shared.dtypes import wide_dtype
 
 Arrays = Sequence[jax.Array]
@@ -101,10 +107,11 @@ def _four_alpha_jvp(groups: Groups, primals, tangents):
         magnitude, moved = jax.jvp(_smooth_magnitude, (gradient,), (direction,))
         four_alphas.append(magnitude * scale)
         shares.append(moved * scale)
+    totals = over_shards(sums_of_each(shares, groups), groups)
     slopes = [
         share - four_alpha * (total / 4)
         for share, four_alpha, total in zip(
-            shares, four_alphas, matrix_sums(shares, groups), strict=True
+            shares, four_alphas, totals, strict=True
         )
     ]
     return four_alphas, slopes
@@ -131,28 +138,45 @@ def _smooth_magnitude(gradient: jax.Array) -> jax.Array:
 
 def _four_over_sum(gradients: Arrays, groups: Groups) -> list[jax.Array]:
     """One number a matrix; 0 where the sum overflows."""
-    # XLA's CPU backend writes |g| to memory where the reduction and the
-    # elementwise pass share it, which costs more than a step of AdamW. The
-    # barrier makes them two expressions; it costs no copy. Near
-    # https://github.com/openxla/xla/issues/49131; delete it where
-    # tests/every/test_compiled.py passes without.
-    operands = [jax.lax.optimization_barrier(g) for g in gradients]
-    totals = matrix_sums(
-        [jnp.abs(operand.astype(wide_dtype(operand))) for operand in operands],
-        groups,
+    local_sums = jax.lax.platform_dependent(
+        list(gradients),
+        cpu=functools.partial(_sums_apart, groups),
+        default=functools.partial(_sums_together, groups),
     )
-    return [_four_over(total) for total in totals]
+    return [_four_over(total) for total in over_shards(local_sums, groups)]
+
+
+def _sums_apart(groups: Groups, gradients: Arrays) -> list[jax.Array]:
+    """Of expressions of their own, each in a reduction of its own.
+
+    XLA's CPU backend writes |g| to memory where the reduction and the
+    elementwise pass share it, which costs more than a step of AdamW. This
+    costs no copy there. On TPUs it would keep the sum out of the matrix
+    product that makes g, and on GPUs cost a copy. Near
+    https://github.com/openxla/xla/issues/49131; delete it where
+    tests/every/test_compiled.py passes without.
+    """
+    operands = [jax.lax.optimization_barrier(g) for g in gradients]
+    return sums_of_each(_wide_sizes(operands), groups)
+
+
+def _sums_together(groups: Groups, gradients: Arrays) -> list[jax.Array]:
+    return sums_in_one(_wide_sizes(gradients), groups)
+
+
+def _wide_sizes(gradients: Arrays) -> list[jax.Array]:
+    return [jnp.abs(g.astype(wide_dtype(g))) for g in gradients]
 
 
 def _four_over(total: jax.Array) -> jax.Array:
     # The reciprocal is one division a matrix instead of one an entry. With
     # the factor 4 it stays a normal number for every normal total: 1 / total
-    # overflows for small totals and is flushed to zero for large ones, as
-    # https://github.com/openxla/xla/issues/22858 tells. Sums
-    # below that, of an all-zero matrix above all, leave alpha at 0, and have
-    # no derivative that could be 0 / 0.
+    # overflows for small totals and is flushed to zero for large ones
+    # (https://github.com/openxla/xla/issues/22858). Sums below that, of an
+    # all-zero matrix above all, leave alpha at 0, and have no derivative that
+    # could be 0 / 0.
     smallest = 2 * float(jnp.finfo(total.dtype).tiny)
-    return 4 / jnp.where(total < smallest, jnp.ones_like(total), total)
+    return 4 / jax.lax.select(total < smallest, jnp.ones_like(total), total)
 
 
 def regularize(

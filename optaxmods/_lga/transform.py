@@ -5,6 +5,7 @@ The status of the loss stands in :mod:`optaxmods._lga.status`.
 
 from collections.abc import Callable
 import functools
+import numbers
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -29,6 +30,11 @@ from optaxmods._shared.dtypes import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+TINY = float(jnp.finfo(jnp.float32).tiny)
+# So small a quotient stays in a cache, where it is written, too; and a division
+# is compiled in half of the time that products take.
+SMALL = 2**14  # Entries.
 
 
 class WithLgaState(NamedTuple):
@@ -184,11 +190,7 @@ def lga(
         del params, extra_args
         push, state = _step(rule, state, value)
         added = jax.tree.map(
-            lambda u: (
-                cast(u, wide_dtype(u)) + _term(rule, push, u)
-                if _is_pushed(u)
-                else u
-            ),
+            lambda u: _pushed(rule, push, u, u, 1) if _is_pushed(u) else u,
             updates,
         )
         return returned_as_came(added, updates), state
@@ -310,11 +312,7 @@ def with_lga(
             updates, state.inner_state, params, value=value, **extra_args
         )
         pushed = jax.tree.map(
-            lambda g, u: (
-                cast(u, wide_dtype(u)) - _term(rule, push, g)
-                if _is_pushed(g)
-                else u
-            ),
+            lambda g, u: _pushed(rule, push, g, u, -1) if _is_pushed(g) else u,
             updates,
             moved,
         )
@@ -332,43 +330,60 @@ def _step(
     check_state(state, LgaState)
     loss = status.checked_loss(value, rule.axis_name)
     used = status.read(rule, state, loss)
-    push = used.gamma * used.omega
+    # Infinity over an infinite gradient would be no number.
+    push = jnp.minimum(used.gamma * used.omega, status.LARGEST)
     return push, status.advanced(rule, state, loss, used)
 
 
-def _term(rule: Rule, push: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The incentive gamma Omega / phi(g), in float32 or wider."""
-    g = cast(gradient, wide_dtype(gradient))
+def _pushed(
+    rule: Rule, push: jax.Array, gradient: Any, update: Any, direction: int
+) -> jax.Array:
+    """The update and gamma Omega / phi(g), in float32 or wider."""
+    g, u = (cast(x, wide_dtype(x)) for x in (gradient, update))
     magnitude = jnp.abs(g)
-    xi = jnp.asarray(rule.xi, magnitude.dtype)
-    size = push.astype(magnitude.dtype) * _reciprocal(magnitude + xi)  # Eq. 5
+    dtype = magnitude.dtype
+    phi = magnitude + _number(rule.xi, dtype)
+    push = push.astype(dtype)
+    by_products = dtype == jnp.float32 and g.size > SMALL
+    if by_products:
+        size = push * _reciprocal(phi)  # Eq. 5
+    else:
+        # xi may be rounded to 0, and 0 / 0 is no number.
+        size = push / jnp.maximum(phi, float(jnp.finfo(dtype).tiny))
+    # An entry that is zero but for rounding has no direction.
+    floor = _number(rule.gradient_floor, dtype)
+    is_pushed = magnitude >= floor
     sign = jnp.sign(g)
-    # What an inner optimizer makes of a gradient that is not finite, such as a
-    # step of 0, stays. An entry that is zero but for rounding has no direction.
-    is_pushed = (magnitude >= jnp.asarray(rule.gradient_floor, size.dtype)) & (
-        magnitude < jnp.inf
-    )
     if rule.push_zero_gradients:
         sign = jnp.where(magnitude == 0, jnp.ones_like(g), sign)
         is_pushed |= magnitude == 0
-    else:
+    elif not isinstance(floor, float) or floor < TINY:
         is_pushed &= magnitude > 0  # A floor of 0 lets it through.
-    return jnp.where(is_pushed, size * sign, 0)
+    # What an inner optimizer makes of a gradient that is not finite, such as a
+    # step of 0, stays. A quotient by infinity is 0 already.
+    if by_products or jnp.iscomplexobj(g):
+        is_pushed &= magnitude < jnp.inf
+    moved = u + size * sign if direction > 0 else u - size * sign
+    return jax.lax.select(is_pushed, moved, cast(u, moved.dtype))
+
+
+def _number(number: jax.typing.ArrayLike, dtype: jnp.dtype) -> Any:
+    """Of this dtype; Python's numbers are, beside an array, and no array."""
+    if isinstance(number, numbers.Real):
+        return float(number)
+    return jnp.asarray(number, dtype)
 
 
 def _reciprocal(positive: jax.Array) -> jax.Array:
-    """1 / x, in float32 by products alone, to two units in the last place.
+    """1 / x of a large float32 array, to two units in the last place.
 
     XLA's CPU backend computes no division twice: before an optimizer that
     reads the update in two moments it would write the quotient to memory.
     Products it repeats. (No issue upstream: delete it where
     tests/every/test_compiled.py passes with ``1 / x``.)
     """
-    if positive.dtype != jnp.float32:
-        return 1 / positive
     # Outside, the guess below is far off, or no positive number.
-    smallest = float(jnp.finfo(jnp.float32).tiny)
-    positive = jnp.clip(positive, smallest, 2.0**125)
+    positive = jax.lax.clamp(TINY, positive, 2.0**125)
     bits = jax.lax.bitcast_convert_type(positive, jnp.int32)
     # A float's bits are nearly its logarithm: their difference to those of 1,
     # twice, is nearly that of 1 / x. This constant is within 5.1 %.

@@ -1,6 +1,6 @@
 """Moments: running means of gradients, one array for each parameter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
@@ -13,67 +13,90 @@ from optaxmods._shared.dtypes import cast, wide_dtype
 
 
 def zero_moments(
-    params: optax.Params, dtype: jax.typing.DTypeLike | None = None
-) -> optax.Updates:
+    params: optax.Params,
+    mu_dtype: jax.typing.DTypeLike | None,
+    nu_dtype: jax.typing.DTypeLike | None,
+    firsts: int = 1,
+) -> list[optax.Updates]:
     """Zeros that are split over a mesh as the parameters are.
 
-    ``None`` takes each parameter's dtype, and so do complex parameters beside a
-    real dtype, in which the imaginary part would be lost, and real ones beside
-    a complex one.
+    So many first moments, then the second one, the mean of squares.
     """
-
-    def dtype_of(param: Any) -> Any:
-        is_own = dtype is None or jnp.iscomplexobj(param) != _is_complex(dtype)
-        return jnp.result_type(param) if is_own else dtype
-
-    return _zeros(params, dtype_of)
-
-
-def zero_second_moments(
-    params: optax.Params, dtype: jax.typing.DTypeLike | None = None
-) -> optax.Updates:
-    """The same for means of squares; ``None`` is float32 or wider.
-
-    In bfloat16 a decay of 0.999 would change no mean, and in float16 squares
-    overflow and vanish.
-    """
-
-    def dtype_of(param: Any) -> Any:
-        # Squares are real; beside a complex dtype real ones stay so.
-        is_own = dtype is None or (
-            _is_complex(dtype) and not jnp.iscomplexobj(param)
-        )
-        return wide_dtype(param) if is_own else dtype
-
-    return _zeros(params, dtype_of)
-
-
-def _is_complex(dtype: jax.typing.DTypeLike) -> bool:
-    return jnp.issubdtype(dtype, jnp.complexfloating)
-
-
-def _zeros(params: optax.Params, dtype_of: Callable[..., Any]) -> optax.Updates:
     # Dtypes that are named are never weak, as after an update.
-    zeros = jax.tree.map(
-        lambda leaf: jnp.zeros_like(leaf, dtype=dtype_of(leaf)), params
-    )
+    first = functools.partial(_first_dtype, mu_dtype)
+    second = functools.partial(_second_dtype, nu_dtype)
+    dtypes = [first] * firsts + [second]
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
-        return zeros  # Outside of jit they are split already.
+        return [  # Outside of jit they are split already.
+            jax.tree.map(
+                lambda leaf, of=dtype_of: jnp.zeros_like(leaf, dtype=of(leaf)),
+                params,
+            )
+            for dtype_of in dtypes
+        ]
     # On automatic axes the compiler would leave zeros that depend on no
     # parameter whole on every device. Here it cannot tell that they do not.
     # (jax.experimental.shard_alike joins all leaves of one shape.) See
     # https://github.com/jax-ml/jax/issues/16080, closed but still so;
     # delete this where tests/mesh/test_sharding.py passes without.
     never = jax.lax.optimization_barrier(jnp.asarray(False))
-    return jax.tree.map(functools.partial(_or_zeros, never), params, zeros)
+    leaves, treedef = jax.tree.flatten(params)
+    moments = [_traced_zeros(never, leaf, dtypes) for leaf in leaves]
+    return [
+        treedef.unflatten(each[index] for each in moments)
+        for index in range(len(dtypes))
+    ]
 
 
-def _or_zeros(is_param: jax.Array, param: Any, zeros: jax.Array) -> jax.Array:
-    param = jnp.asarray(param) if jnp.iscomplexobj(zeros) else jnp.real(param)
+def _first_dtype(dtype: jax.typing.DTypeLike | None, param: Any) -> Any:
+    """``None`` takes the parameter's.
+
+    So do complex parameters beside a real dtype, in which the imaginary part
+    would be lost, and real ones beside a complex one.
+    """
+    is_own = dtype is None or jnp.iscomplexobj(param) != _is_complex(dtype)
+    return jnp.result_type(param) if is_own else dtype
+
+
+def _second_dtype(dtype: jax.typing.DTypeLike | None, param: Any) -> Any:
+    """``None`` is float32 or wider.
+
+    In bfloat16 a decay of 0.999 would change no mean, and in float16 squares
+    overflow and vanish.
+    """
+    # Squares are real; beside a complex dtype real ones stay so.
+    is_own = dtype is None or (
+        _is_complex(dtype) and not jnp.iscomplexobj(param)
+    )
+    return wide_dtype(param) if is_own else dtype
+
+
+def _is_complex(dtype: jax.typing.DTypeLike) -> bool:
+    return jnp.issubdtype(dtype, jnp.complexfloating)
+
+
+def _traced_zeros(
+    is_param: jax.Array, param: Any, dtypes: Sequence[Callable[..., Any]]
+) -> list[jax.Array]:
+    """An array for each moment; those of one dtype select from the same two."""
+    pairs = {}
+    for dtype in (dtype_of(param) for dtype_of in dtypes):
+        if dtype not in pairs:
+            pairs[dtype] = _alike_and_zeros(param, dtype)
+    return [
+        jax.lax.select(is_param, *pairs[dtype_of(param)]) for dtype_of in dtypes
+    ]
+
+
+def _alike_and_zeros(param: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """The parameter where and what the zeros are, and the zeros."""
+    zeros = jnp.zeros_like(param, dtype=dtype)
+    if not jnp.iscomplexobj(zeros) and jnp.iscomplexobj(param):
+        param = jnp.real(param)
     space = jax.typeof(zeros).memory_space
     if jax.typeof(param).memory_space != space:  # Offloaded to the host.
         param = jax.device_put(param, space)
-    return jax.lax.select(is_param, param.astype(zeros.dtype), zeros)
+    return cast(param, zeros.dtype), zeros
 
 
 def stored(
@@ -118,6 +141,12 @@ def positive_eps(eps: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
         return eps
     least = float(jnp.finfo(jnp.result_type(eps)).smallest_subnormal)
     return jnp.maximum(jnp.asarray(eps, jnp.float32), least)
+
+
+def denominator(n: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
+    """Of a mean of squares; a number 0 inside the root is left out."""
+    is_0 = isinstance(eps_root, (int, float)) and eps_root == 0
+    return jnp.sqrt(n if is_0 else n + eps_root) + eps
 
 
 def _is_narrow(number: jax.typing.ArrayLike) -> bool:

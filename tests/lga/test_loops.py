@@ -224,8 +224,15 @@ def test_resuming_inside_a_window(tmp_path):
     chex.assert_trees_all_equal(restored, state)
 
 
+SIZES = [7, 2**14 + 1]  # One divides, one multiplies.
+
+
+def filled(numbers, size):
+    return jnp.resize(jnp.asarray(numbers, jnp.float32), size)
+
+
 def test_the_term_is_accurate_at_every_magnitude():
-    # phi is divided by in products alone, from a guess.
+    # In a large array phi is divided by in products alone, from a guess.
     magnitudes = np.exp2(np.linspace(-126, 124, 100_001))
     fractions = np.linspace(1, 2, 100_001)
     gradient = np.float32(np.concatenate([magnitudes, fractions]))
@@ -241,23 +248,76 @@ def test_the_term_is_accurate_at_every_magnitude():
     np.testing.assert_allclose(-np.float64(updates) * phi, 1.0, rtol=3e-7)
 
 
-def test_the_term_of_the_largest_numbers():
+@pytest.mark.parametrize("size", SIZES)
+def test_the_term_of_the_largest_numbers(size):
     largest = np.finfo(np.float32).max
-    gradient = jnp.array([largest, np.inf, -np.inf, np.nan])
+    gradient = filled([largest, np.inf, -np.inf, np.nan], size)
     tx = optaxmods.with_lga(optax.set_to_zero(), 1.0, status_every=1)
     updates, _ = tx.update(gradient, tx.init(gradient), value=1.0)
     assert np.abs(updates).max() < 1e-37
 
 
-def test_derivatives_pass_through_the_term():
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("loss", [2.0, 3e38])
+def test_what_is_not_finite_passes_through(loss, size):
+    gradient = filled([np.inf, -np.inf, np.nan], size)
+    tx = optaxmods.lga(1e30, status_every=1, upper_bound=None)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=loss)
+    np.testing.assert_array_equal(updates, gradient)
+    stays = optaxmods.with_lga(
+        optax.set_to_zero(), 1e30, status_every=1, upper_bound=None
+    )
+    updates, _ = stays.update(gradient, stays.init(gradient), value=loss)
+    np.testing.assert_array_equal(updates, np.zeros(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("floor", [0.0, 1e-6, jnp.float32(0)])
+def test_zeros_pass_through(floor, size):
+    gradient = filled([0.0, -0.0], size)
+    tx = optaxmods.lga(1.0, status_every=1, gradient_floor=floor)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=3e38)
+    np.testing.assert_array_equal(np.signbit(updates), np.signbit(gradient))
+    assert not np.any(updates)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_small_and_large_arrays_are_pushed_alike(size):
+    numbers = np.float32(np.random.default_rng(5).normal(size=7))
+    gradient = filled(numbers, size)
+    tx = optaxmods.lga(0.5, status_every=9)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=2.0)
+    wide = np.float64(gradient)
+    want = wide + np.sign(wide) / (abs(wide) + np.float32(0.01))
+    np.testing.assert_allclose(updates, want, rtol=4e-7)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_infinite_gradient_stays_beside_a_push_that_overflows(size):
+    gradient = filled([np.inf, -np.inf], size)
+    tx = optaxmods.lga(2.0, status_every=1)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=3e38)
+    np.testing.assert_array_equal(updates, gradient)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_xi_that_is_rounded_to_zero_divides_nothing(size):
+    gradient = filled([0.0, 1.0], size)
+    tx = optaxmods.lga(1.0, status_every=1, xi=1e-39, push_zero_gradients=True)
+    updates, _ = tx.update(gradient, tx.init(gradient), value=0.0)
+    np.testing.assert_array_equal(updates, gradient)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_derivatives_pass_through_the_term(size):
     gradients, losses = make_gradients(), make_losses()
     tx = optaxmods.lga(0.7, status_every=3)
-    gradient = jnp.asarray(gradients[1], jnp.float32)
+    gradient = filled(gradients[1].ravel(), size)
     apply = lambda g: tx.update(g, tx.init(g), value=losses[0])[0]  # noqa: E731
     slope = jax.grad(lambda g: apply(g).sum())(gradient)
-    push = 0.7 * losses[0]
-    want = 1 - push / (np.abs(gradients[1]) + 0.01) ** 2
-    want[np.abs(gradients[1]) < 1e-6] = 1.0
+    wide = np.float64(gradient)
+    want = 1 - 0.7 * losses[0] / (np.abs(wide) + 0.01) ** 2
+    want[np.abs(wide) < 1e-6] = 1.0
     np.testing.assert_allclose(slope, want, rtol=1e-4)
 
 

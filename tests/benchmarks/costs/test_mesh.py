@@ -7,7 +7,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 import pytest
 
-from benchmarks.costs import mesh
+from benchmarks.costs import mesh, split_leaves
 from benchmarks.costs.__main__ import main
 from benchmarks.costs.compiled import Collective
 
@@ -51,8 +51,8 @@ def test_agr_adds_few_reductions_of_a_number_a_matrix(
     # A number for each matrix that is split, two where it is over two axes.
     if axis_type == JOINED:
         of_both = P(("data", "model"), None)  # XLA sums at once over these.
-        first = mesh.SPECS.index(of_both)
-        numbers += len(range(first, leaves, len(mesh.SPECS)))
+        first = split_leaves.SPECS.index(of_both)
+        numbers += len(range(first, leaves, len(split_leaves.SPECS)))
     if name == "adan_agr":  # Of the previous gradient, too.
         numbers *= 2
     assert sum(sum(each.sizes) for each in found) == numbers
@@ -92,12 +92,13 @@ def test_the_command(monkeypatch, tmp_path):
         "method": "optax.adamw",
         "leaves": 1,
         "axes": "Auto",
+        "target": "CPU",
         "collectives": {},
     }
     apart = {"count": 2, "arrays": 2, "entries": 2}
     assert result["steps"][1]["collectives"] == {"all-reduce": apart}
     page = (tmp_path / "mesh_cost.md").read_text()
-    assert "| optax.adamw | 1 | nothing | nothing |" in page
+    assert "| optax.adamw | 1 | nothing | nothing |  |  |" in page
     # One matrix, over one axis after the other or over both.
     apart = "2 all-reduce (arrays 2, numbers 2)"
     joined = "1 all-reduce (arrays 1, numbers 1)"
@@ -105,3 +106,25 @@ def test_the_command(monkeypatch, tmp_path):
     assert f"| adamw_agr | 1 | {apart} | {explicit} |" in page
     with pytest.raises(SystemExit):
         main(["mesh", "--out", str(tmp_path), "--leaves", "0"])
+
+
+def test_steps_for_tpus_have_columns_of_their_own(monkeypatch):
+    plain = mesh.make_methods()["optax.adamw"]
+    monkeypatch.setattr(mesh, "make_methods", lambda: {"optax.adamw": plain})
+    asked = []
+
+    def travels(method, leaves, axis_type, devices):
+        del method, axis_type
+        asked.append((leaves, devices))
+        kind = "all-gather" if devices else "all-reduce"
+        return [Collective(kind, (3,))]
+
+    monkeypatch.setattr(mesh, "travels", travels)
+    result = mesh.measure((12, 100), ["a TPU"])
+    assert asked == [(12, None), (12, ["a TPU"])] * 2 + [(100, None)] * 2
+    here = "1 all-reduce (arrays 1, numbers 3)"
+    there = "1 all-gather (arrays 1, numbers 3)"
+    page = mesh.to_markdown(result)
+    assert "benchmarks.costs mesh --tpu`" in page
+    assert f"| 12 | {here} | {here} | {there} | {there} |" in page
+    assert f"| 100 | {here} | {here} |  |  |" in page

@@ -1,10 +1,16 @@
 """The table of a step's cost, from made-up times."""
 
 import json
+import random
+import sys
+import types
 
+import chex
+import jax
+import numpy as np
 import pytest
 
-from benchmarks.costs import step
+from benchmarks.costs import step, torch_peer
 from benchmarks.costs.__main__ import main
 from benchmarks.costs.step import Case, Machine, Result, Row
 
@@ -20,7 +26,7 @@ SECONDS = {
     "plain again": [0.002, 0.003, 0.004],
     "slow": [0.004, 0.005, 0.006],
 }
-MACHINE = Machine("made up", *["0.0.1"] * 5, device="abacus", cores=1)
+MACHINE = Machine("made up", *["0.0.1"] * 6, device="abacus", cores=1)
 TABLE = step.summarize("step", CASE, SECONDS, 0.1)
 
 
@@ -29,10 +35,10 @@ def measured(monkeypatch):
     """Has nothing measured; returns the times, which may be changed."""
     times = dict(SECONDS)
     monkeypatch.setattr(step, "CASES", [CASE])
-    monkeypatch.setattr(step, "COMPILED", CASE)
+    monkeypatch.setattr(step, "ONCE", {"compilation": [CASE]})
     monkeypatch.setattr(step, "machine", lambda: MACHINE)
-    for name in "time_steps", "time_compilation":
-        monkeypatch.setattr(step, name, lambda case, order: times)
+    monkeypatch.setattr(step, "time_steps", lambda case, order: times)
+    monkeypatch.setattr(step, "time_once", lambda what, case, order: times)
     return times
 
 
@@ -110,3 +116,89 @@ def test_what_cannot_be_measured_is_refused(wrong, measured, tmp_path):
     with pytest.raises(SystemExit):
         main(["step", "--out", str(tmp_path), *wrong])
     assert list(tmp_path.iterdir()) == []
+
+
+TOY = Case(2, (4, 8), "float32", step.rows(), rounds=2, steps=1)
+OPTIMIZERS = step.make_optimizers()
+
+
+@pytest.mark.parametrize("what", step.ONCE)
+def test_what_is_done_once_is_done_for_each_contender(what):
+    found = step.time_once(what, TOY, random.Random(0))
+    assert set(found) == set(step.methods_of(TOY))
+    assert all(len(seconds) == TOY.rounds for seconds in found.values())
+
+
+def test_a_tracing_ends_before_the_compiler():
+    params, gradients = step.make_trees(TOY)
+    tx = OPTIMIZERS["chain(agr, optax.adamw)"]
+    traced = step.trace_step(tx, params, gradients)()
+    shapes = step.abstract_init(tx, params, gradients)()
+    assert traced.lower().compile()(params, tx.init(params), gradients)
+    assert all(
+        isinstance(leaf, jax.ShapeDtypeStruct)
+        for leaf in jax.tree.leaves(shapes)
+    )
+
+
+@pytest.mark.parametrize(
+    "control", ["a product in float32", "AGR's sums alone"]
+)
+def test_a_control_leaves_the_gradients_but_for_rounding(control):
+    params, gradients = step.make_trees(TOY._replace(dtype="bfloat16"))
+    tx = OPTIMIZERS[f"chain({control}, optax.adamw)"]
+    plain = OPTIMIZERS["optax.adamw"]
+    expected, _ = plain.update(gradients, plain.init(params), params)
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    chex.assert_trees_all_close(updates, expected, rtol=2**-7)
+
+
+class Tensor(np.ndarray):
+    """An array with the few methods of PyTorch's tensors that are used."""
+
+    grad = None
+
+    def abs(self):
+        return abs(self)
+
+
+class Sgd:
+    """In the place of PyTorch's optimizer: subtracts the gradients."""
+
+    def __init__(self, parameters, **arguments):
+        assert arguments["fused"]
+        self.parameters = parameters
+
+    def step(self):
+        for parameter in self.parameters:
+            parameter[...] -= parameter.grad
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    """Stands in for PyTorch, which need not be there."""
+
+    def tensor(array):
+        return np.array(array).view(Tensor)
+
+    stub = types.SimpleNamespace(
+        nn=types.SimpleNamespace(Parameter=tensor),
+        optim=types.SimpleNamespace(AdamW=Sgd),
+        from_numpy=tensor,
+    )
+    monkeypatch.setitem(sys.modules, "torch", stub)
+
+
+@pytest.mark.parametrize("with_agr", [False, True])
+def test_the_peer_steps_by_the_same_gradients_each_time(torch, with_agr):
+    params, gradients = step.make_trees(TOY)
+    peer = torch_peer.AdamW(step.RATE, with_agr)
+    state = peer.init(params)
+    for _ in range(2):
+        _, state = peer.step(params, state, gradients)
+    for own, leaf, gradient in zip(
+        state.parameters, params.values(), gradients.values(), strict=True
+    ):
+        g = np.asarray(gradient, np.float64)
+        moved = g - abs(g) / abs(g).sum() * g if with_agr else g
+        np.testing.assert_allclose(own, leaf - 2 * moved, rtol=1e-5, atol=1e-6)
