@@ -13,7 +13,7 @@ import jax
 
 from optaxmods._gal import arguments, objective
 from optaxmods._gal import network as networks
-from optaxmods._gal.losses import LossFn, injected
+from optaxmods._gal.losses import injected
 from optaxmods._gal.network import Theta
 from optaxmods._shared.arguments import check_word
 from optaxmods._shared.mesh import check_axis_names, sum_by_name
@@ -177,7 +177,7 @@ class GradientAdjuster:
         self,
         theta: Theta,
         features: jax.Array,
-        loss_fn: LossFn,
+        loss_fn: Callable[..., jax.Array],
         *,
         targets: Any = None,
         head: tuple[Callable[[Any, jax.Array], jax.Array], Any] | None = None,
@@ -288,7 +288,7 @@ class GradientAdjuster:
         self,
         theta: Theta,
         features: jax.Array,
-        loss_fn: LossFn,
+        loss_fn: Callable[..., jax.Array],
         *,
         targets: Any = None,
         head: tuple[Callable[[Any, jax.Array], jax.Array], Any] | None = None,
