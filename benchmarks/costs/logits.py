@@ -1,8 +1,9 @@
 """Token logits: ways to their gradient with GAL, in memory and in time.
 
 The memory is what XLA reserves beside arguments and results, in units of the
-logits' own bytes. Times are taken in turn, in a new random order each round,
-and are ratios to the gradient without GAL, which runs twice to show the noise.
+logits' own bytes, and so is what a program without a loop touches. Times are
+taken in turn, in a new random order each round, and are ratios to the gradient
+without GAL, which runs twice to show the noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,13 +30,18 @@ PROGRAMS, ROUNDS = 3, 5
 BLOCK = 64
 PLAIN, AGAIN = "without GAL", "without GAL again"
 WITHOUT = "the same without GAL"
-DIRECT = "with GAL, direct route"
+USUAL = "with GAL"
+DIRECT = "with GAL, direct route, gradients given"
+ONCE = "with GAL, direct route, gradients its own"
+ALONE = "of the logits alone"
 TARGETS, HEAD = "with GAL, `targets`", "with GAL, `head`"
 LIMITS = {
     "float32": {TARGETS: 2.3, HEAD: 0.3},
     "bfloat16": {TARGETS: 5.2},
 }
-TIME_LIMITS = {TARGETS: 2.5}  # Of logits that are given, in float32.
+# Of logits that are given, in float32.
+TIME_LIMITS = {TARGETS: 2.5, f"{TARGETS}, {ALONE}": 2.5}
+TOUCHED_LIMIT = 40
 Function = Callable[..., Any]
 Times = Mapping[str, Sequence[float]]  # Milliseconds of every round.
 
@@ -46,13 +52,21 @@ class Result(NamedTuple):
     # The gradient of a last layer, by the dtype of its logits.
     reserved: Mapping[str, Mapping[str, float]]
     milliseconds: Mapping[str, Times]
-    # The gradient of float32 logits that are given.
+    # The gradient of float32 logits that are given: its times, and of programs
+    # without a loop the bytes that XLA counts, in units of the logits.
     given: Times
+    touched: Mapping[str, float]
 
 
 def losses_of(z: jax.Array, labels: jax.Array) -> jax.Array:
     z = z.astype(jnp.float32)
     return optax.softmax_cross_entropy_with_integer_labels(z, labels)
+
+
+def printed_losses_of(z: jax.Array, labels: jax.Array) -> jax.Array:
+    """The cross-entropy as many write it, which touches more than optax's."""
+    logs = jax.nn.log_softmax(z.astype(jnp.float32))
+    return -jnp.take_along_axis(logs, labels[..., None], axis=-1)[..., 0]
 
 
 def as_written(adjuster: GradientAdjuster, theta: Any, z: Any, loss_fn: Any):
@@ -86,7 +100,7 @@ def mapped(loss: Function, *arrays: jax.Array) -> jax.Array:
     ).mean()
 
 
-def make_losses() -> dict[str, Function]:
+def make_losses(losses_of: Function = losses_of) -> dict[str, Function]:
     """Returns ways to the mean loss, functions of theta, logits and labels."""
     adjuster = GradientAdjuster()
 
@@ -113,7 +127,7 @@ def make_losses() -> dict[str, Function]:
     return {
         PLAIN: plain,
         AGAIN: plain,
-        "with GAL": usual,
+        USUAL: usual,
         'with GAL, `remainder="finite"`': finite,
         TARGETS: with_targets,
         "the paper's equations as written": written,
@@ -125,14 +139,22 @@ def make_losses() -> dict[str, Function]:
     }
 
 
-def of_given(name: str, loss: Function) -> Function:
-    """The gradient of logits that are given, and of theta if there is any."""
-    argnums = (1,) if name in (PLAIN, AGAIN) else (0, 1)
+def of_given() -> dict[str, Function]:
+    """Ways to the gradient of logits that are given, and theta's if any."""
 
-    def gradient(z, state, labels):
-        return jax.grad(loss, argnums)(adjuster_params(state), z, labels)
+    def gradient(loss, argnums):
+        return lambda z, state, labels: jax.grad(loss, argnums)(
+            adjuster_params(state), z, labels
+        )
 
-    return gradient
+    losses = make_losses(printed_losses_of)
+    ways = {
+        name: gradient(loss, (1,) if name in (PLAIN, AGAIN) else (0, 1))
+        for name, loss in losses.items()
+    }
+    for name in (USUAL, TARGETS):
+        ways[f"{name}, {ALONE}"] = gradient(losses[name], (1,))
+    return ways
 
 
 def of_layer(name: str, loss: Function) -> Function:
@@ -179,16 +201,22 @@ def make_gradients() -> dict[str, Function]:
             theta, hidden, loss_fn, targets=labels, head=layer
         )[0]
 
-    def direct(kernel, hidden, state, labels):
-        def loss_fn(z):
-            return losses_of(z, labels)
-
-        z, pullback = jax.vjp(
-            lambda inputs: logits_of(*inputs), (kernel, hidden)
-        )
-        (grads,) = pullback(jax.grad(lambda z: loss_fn(z).mean())(z))
+    def direct(is_given, kernel, hidden, state, labels):
+        inputs = kernel, hidden
+        z, pullback = jax.vjp(lambda inputs: logits_of(*inputs), inputs)
+        grads: Any = None
+        if is_given:
+            (grads,) = pullback(
+                jax.grad(lambda z: losses_of(z, labels).mean())(z)
+            )
         return transformation(adjuster, z.shape[-1]).update(
-            grads, state, features=z, loss_fn=loss_fn, pullback=pullback
+            grads,
+            state,
+            inputs,
+            features=z,
+            loss_fn=losses_of,
+            targets=labels,
+            pullback=pullback,
         )
 
     losses = make_losses()
@@ -196,12 +224,16 @@ def make_gradients() -> dict[str, Function]:
         **{name: outside(loss) for name, loss in losses.items()},
         HEAD: head,
         "the layer in `lax.map` and `jax.checkpoint`, with GAL": inside(
-            losses["with GAL"]
+            losses[USUAL]
         ),
         WITHOUT: inside(losses[PLAIN]),
     }
     gradients = {name: of_layer(name, loss) for name, loss in ways.items()}
-    return {**gradients, DIRECT: direct}
+    return {
+        **gradients,
+        DIRECT: functools.partial(direct, True),
+        ONCE: functools.partial(direct, False),
+    }
 
 
 def transformation(
@@ -285,15 +317,21 @@ def measured(rounds: int) -> Result:
             dtype: timed(make_gradients, arguments, rounds)
             for dtype, arguments in layers.items()
         },
-        given=timed(
-            lambda: {
-                name: of_given(name, loss)
-                for name, loss in make_losses().items()
-            },
-            given,
-            rounds,
-        ),
+        given=timed(of_given, given, rounds),
+        touched=touched(given),
     )
+
+
+def touched(arguments: Any) -> dict[str, float]:
+    """Bytes by XLA's count; of a loop it counts one round alone."""
+    found = {}
+    for name, gradient in of_given().items():
+        compiled = jax.jit(gradient).lower(*arguments).compile()
+        if " while(" not in (compiled.as_text() or ""):
+            analysis: Any = compiled.cost_analysis()
+            logits = arguments[0].size * arguments[0].dtype.itemsize
+            found[name] = round(analysis["bytes accessed"] / logits, 1)
+    return found
 
 
 def to_markdown(result: Result) -> list[str]:
@@ -326,15 +364,20 @@ def to_markdown(result: Result) -> list[str]:
         lines.append(row)
     lines += [
         "",
-        f"The same for float32 logits {sized(TIMED)} that are given; in"
-        " brackets the ratio's quartiles.",
+        f"The gradient of float32 logits {sized(TIMED)} that are given, and of"
+        " theta where nothing else is said, for a cross-entropy that indexes"
+        " `log_softmax`; in brackets the ratio's quartiles. *Touched* are the"
+        " bytes that XLA counts in a program, in units of the logits; the limit"
+        f" for GAL is {TOUCHED_LIMIT}. Of a loop it counts one round alone, so"
+        " that a program with one has no number.",
         "",
-        "| gradient | ms | ratio to plain | limit |",
-        "| --- | ---: | ---: | ---: |",
-        *common.ratios(result.given, plain_of(result.given), TIME_LIMITS),
-        "",
+        "| gradient | ms | ratio to plain | limit | touched |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    return lines
+    rows = common.ratios(result.given, plain_of(result.given), TIME_LIMITS)
+    for name, row in zip(result.given, rows, strict=True):
+        lines.append(f"{row} {result.touched.get(name, '')} |")
+    return [*lines, ""]
 
 
 def plain_of(times: Times) -> float:

@@ -7,6 +7,7 @@ Without a text it reads the modules of the standard library.
 
 import argparse
 import collections
+import functools
 import itertools
 import pathlib
 import sysconfig
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 import optax
 
-from optaxmods import GradientAdjuster, adjuster_params, gal
+from optaxmods import GradientAdjuster, gal, value_and_adjusted_grad
 from optaxmods.flax import TrainState
 
 WORDS, WIDTH, LAYERS = 16384, 128, 2
@@ -46,11 +47,9 @@ def logits_of(table, hidden):
 
 
 losses_of = optax.softmax_cross_entropy_with_integer_labels
-# The functions of the default network, in less than a quarter of its size.
-adjuster = GradientAdjuster(hidden_sizes=(32,), magnitude=1e-3)
 
 
-def gal_step(state, tokens):
+def gal_step(adjuster, state, tokens):
     def objective(params, theta):
         return adjuster.loss(
             theta,
@@ -60,12 +59,10 @@ def gal_step(state, tokens):
             head=(logits_of, params["words"]["embedding"]),
         )
 
-    grad_fn = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    theta = adjuster_params(state.opt_state)
-    (loss, metrics), (grads, adjuster_grads) = grad_fn(state.params, theta)
-    return state.apply_gradients(
-        grads=grads, extra_args={"adjuster_grads": adjuster_grads}
-    ), (loss, metrics["acceptance"])
+    grad_fn = value_and_adjusted_grad(objective)
+    (loss, metrics), grads, extra_args = grad_fn(state.params, state.opt_state)
+    state = state.apply_gradients(grads=grads, extra_args=extra_args)
+    return state, (loss, metrics["acceptance"])
 
 
 def plain_step(state, tokens):
@@ -102,7 +99,12 @@ def main():
     parser = argparse.ArgumentParser(description="Trains on a text.")
     parser.add_argument("text", type=pathlib.Path, nargs="?")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--magnitude", type=float, default=1e-3)
     options = parser.parse_args()
+    # The functions of the default network, in less than a quarter of its size.
+    adjuster = GradientAdjuster(
+        hidden_sizes=(32,), magnitude=options.magnitude, num_features=WORDS
+    )
     batches = batches_of(options.text)
     tokens = next(batches)
     model = Transformer()
@@ -114,13 +116,13 @@ def main():
     state = TrainState.create(
         apply_fn=model.apply,
         params=params,
-        tx=optax.chain(gal(adjuster, WORDS), adamw),
+        tx=optax.chain(gal(adjuster), adamw),
     )
 
     def compiled(step, state):
         return jax.jit(step, donate_argnums=0).lower(state, tokens).compile()
 
-    step = compiled(gal_step, state)
+    step = compiled(functools.partial(gal_step, adjuster), state)
     for name, each in ("plain", compiled(plain_step, plain)), ("GAL", step):
         print(f"{name} reserves {reserved(each):.0f} MiB")
     chosen = itertools.islice(batches, options.steps)

@@ -7,6 +7,7 @@ Without a text it reads the modules of the standard library.
 
 import argparse
 import collections
+import functools
 import itertools
 import pathlib
 import sysconfig
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optaxmods import GradientAdjuster, adjuster_params, gal
+from optaxmods import GradientAdjuster, gal, value_and_adjusted_grad
 
 WORDS, WIDTH, LAYERS = 16384, 128, 2
 BATCH, LENGTH = 16, 128
@@ -54,11 +55,9 @@ class Transformer(nnx.Module):
 
 
 losses_of = optax.softmax_cross_entropy_with_integer_labels
-# The functions of the default network, in less than a quarter of its size.
-adjuster = GradientAdjuster(hidden_sizes=(32,), magnitude=1e-3)
 
 
-def gal_step(model, optimizer, tokens):
+def gal_step(adjuster, model, optimizer, tokens):
     def objective(model, theta):
         graphdef, params = nnx.split(model.head)
         return adjuster.loss(
@@ -69,10 +68,12 @@ def gal_step(model, optimizer, tokens):
             head=(lambda params, x: nnx.merge(graphdef, params)(x), params),
         )
 
-    grad_fn = nnx.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    theta = adjuster_params(optimizer.opt_state)
-    (loss, metrics), (grads, adjuster_grads) = grad_fn(model, theta)
-    optimizer.update(model, grads, adjuster_grads=adjuster_grads)
+    grad_fn = value_and_adjusted_grad(
+        objective, value_and_grad=nnx.value_and_grad
+    )
+    value, grads, extra_args = grad_fn(model, optimizer.opt_state)
+    optimizer.update(model, grads, **extra_args)
+    loss, metrics = value
     return loss, metrics["acceptance"]
 
 
@@ -110,7 +111,12 @@ def main():
     parser = argparse.ArgumentParser(description="Trains on a text.")
     parser.add_argument("text", type=pathlib.Path, nargs="?")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--magnitude", type=float, default=1e-3)
     options = parser.parse_args()
+    # The functions of the default network, in less than a quarter of its size.
+    adjuster = GradientAdjuster(
+        hidden_sizes=(32,), magnitude=options.magnitude, num_features=WORDS
+    )
     batches = batches_of(options.text)
     tokens = next(batches)
     model = Transformer(nnx.Rngs(0))
@@ -122,9 +128,9 @@ def main():
         return jitted.lower(model, optimizer, tokens).compile()
 
     plain = compiled(plain_step, optimizer)
-    tx = optax.chain(gal(adjuster, WORDS), adamw)
+    tx = optax.chain(gal(adjuster), adamw)
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
-    step = compiled(gal_step, optimizer)
+    step = compiled(functools.partial(gal_step, adjuster), optimizer)
     for name, each in ("plain", plain), ("GAL", step):
         print(f"{name} reserves {reserved(each):.0f} MiB")
     chosen = itertools.islice(batches, options.steps)

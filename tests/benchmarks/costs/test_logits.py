@@ -19,6 +19,7 @@ RESULT = logits.Result(
     },
     milliseconds={"float32": TIMES, "bfloat16": {**TIMES, FEW: [1.0, 1.0]}},
     given={**TIMES, logits.TARGETS: [3.0, 3.0]},
+    touched={FEW: 67.6},
 )
 
 
@@ -31,7 +32,8 @@ def test_a_row_has_both_dtypes():
     assert f"| {FEW} | 9.05 |  | 2.50 | 7.00 |  | 0.50 |" in page
     assert "| without GAL | 2.00 |  | 1.00 | 4.00 |  | 1.00 |" in page
     assert f"| {logits.AGAIN} | |  | 1.00 | |  | 1.00 |" in page
-    assert f"| {logits.TARGETS} | 3.00 | 1.50 (1.50 to 1.50) | 2.5 |" in page
+    assert f"| {logits.TARGETS} | 3.00 | 1.50 (1.50 to 1.50) | 2.5 |  |" in page
+    assert "|  | 67.6 |" in page
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def gradients():
     found = {}
     for name, gradient in logits.make_gradients().items():
         result = jax.jit(gradient)(*arguments)
-        if name == logits.DIRECT:
+        if name in (logits.DIRECT, logits.ONCE):
             layer, state = result
             taught = jax.tree.map(jnp.subtract, theta, adjuster_params(state))
             result = taught, *layer
@@ -92,7 +94,10 @@ def test_a_trial():
         assert {*reserved, logits.AGAIN} == set(names)
         # The gradient of the logits has to stand somewhere.
         assert 1 <= reserved[logits.PLAIN] < 100
-    assert list(result.given) == list(logits.make_losses())
+    assert list(result.given) == list(logits.of_given())
+    # A user's own loop has no number.
+    assert logits.PLAIN in result.touched
+    assert len(result.touched) == len(result.given) - 1
     for times in (*result.milliseconds.values(), result.given):
         assert {len(each) for each in times.values()} == {2}
 
