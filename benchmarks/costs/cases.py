@@ -6,6 +6,7 @@ What compiles them, and for which device, is told by a :class:`Place`.
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import json
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -54,9 +55,11 @@ class Row(NamedTuple):
     plain: Counted
 
     def ratio(self, what: str) -> float:
-        """Of "cycles" or "moved"."""
+        """Of "cycles" or "moved"; no number where that is not known."""
         own, plain = getattr(self.counted, what), getattr(self.plain, what)
-        return round(own / plain, 3) if plain else float("nan")
+        if not plain or self.counted.loops > self.plain.loops:
+            return math.nan
+        return round(own / plain, 3)
 
 
 class Result(NamedTuple):
@@ -225,12 +228,25 @@ def split_update(target: str, place: Place) -> Case:
 
 def logits(target: str, place: Place) -> Case:
     """The gradient of a last layer, with GAL and without."""
-    adjuster = optaxmods.GradientAdjuster()
+    name = "GradientAdjuster().loss"
+    ways = {
+        name: {},
+        f"{name}, targets": {"in_blocks": True},
+        f"{name}, targets and head": {"with_head": True},
+    }
+
+    def make(way: Mapping[str, bool] | None) -> Program:
+        adjuster = None if way is None else optaxmods.GradientAdjuster()
+        return programs.logits_gradient(adjuster, place, **(way or {}))
+
     return Case(
         target,
         "gradient of 8192 tokens' logits, 32000 classes",
-        lambda adjuster: programs.logits_gradient(adjuster, place),
-        {"GradientAdjuster().loss": Contender(adjuster, "plain loss", None)},
+        make,
+        {
+            name: Contender(way, "plain loss", None)
+            for name, way in ways.items()
+        },
     )
 
 
@@ -353,12 +369,12 @@ def to_markdown(
                 rules += ["---"] * 2
             lines += ["", f"## {row.target}: {row.case}", ""]
             lines += [_line(heads), _line(rules)]
-        limit, ratio = "", f"{row.ratio(ratios[0]):.3f}"
+        limit, ratio = "", _number(row.ratio(ratios[0]))
         if row.limit:
             limit = f"{row.limit:.2f}"
             ratio = f"**{ratio}**" if float(ratio) > row.limit else ratio
         cells = [row.method, row.baseline, ratio, limit]
-        cells += [f"{row.ratio(what):.3f}" for what in ratios[1:]]
+        cells += [_number(row.ratio(what)) for what in ratios[1:]]
         both = row.counted, row.plain
         cells += [str(each.kernels) for each in both]
         cells += [f"{each.temporary / 2**20:.1f}" for each in both]
@@ -366,6 +382,10 @@ def to_markdown(
             cells += [_told(each.travels) for each in both]
         lines.append(_line(cells))
     return "\n".join(lines) + "\n"
+
+
+def _number(ratio: float) -> str:
+    return "in a loop" if math.isnan(ratio) else f"{ratio:.3f}"
 
 
 def _line(cells: Iterable[str]) -> str:

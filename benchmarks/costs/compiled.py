@@ -46,13 +46,13 @@ KERNEL = re.compile(
 class Counted(NamedTuple):
     """What the text and the analyses of a compiled program tell."""
 
-    # The TPU compiler's own estimates, each loop's body once; 0 where it gives
-    # none.
+    # The TPU compiler's own estimates; 0 where it gives none.
     cycles: int
     kernels: int  # Fusions and products, of which a device starts each apart.
     moved: int  # Bytes that they read from main memory and write to it.
     temporary: int  # Bytes beside arguments and results.
     travels: dict[str, int]  # How many collectives of each kind.
+    loops: int = 0  # Of whose bodies one round is counted, or nothing.
 
 
 def counted(compiled: jax.stages.Compiled) -> Counted:
@@ -70,6 +70,7 @@ def counted(compiled: jax.stages.Compiled) -> Counted:
             for kind in KINDS
             if any(each.kind == kind for each in found)
         },
+        text.count(" while("),
     )
 
 

@@ -281,8 +281,15 @@ def logits_gradient(
     tokens: int = 8192,
     vocabulary: int = 32000,
     width: int = 1024,
+    *,
+    in_blocks: bool = False,
+    with_head: bool = False,
 ) -> Program:
-    """The gradient of a last layer and its input, with GAL or without."""
+    """The gradient of a last layer and its input, with GAL or without.
+
+    The loss has the labels in a closure, or else as targets, in blocks; and
+    then the layer may be inside of them.
+    """
     theta = {}
     if adjuster is not None:
         theta = jax.tree.map(
@@ -292,15 +299,22 @@ def logits_gradient(
             ),
         )
 
+    losses = optax.softmax_cross_entropy_with_integer_labels
+
+    def layer(kernel: jax.Array, hidden: jax.Array) -> jax.Array:
+        return (hidden @ kernel.astype(jnp.bfloat16)).astype(jnp.float32)
+
     def loss_fn(kernel, hidden, theta, labels) -> jax.Array:
-        logits = (hidden @ kernel.astype(jnp.bfloat16)).astype(jnp.float32)
-
-        def losses(z: jax.Array) -> jax.Array:
-            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
-
         if adjuster is None:
-            return losses(logits).mean()
-        return adjuster.loss(theta, logits, losses)[0]
+            return losses(layer(kernel, hidden), labels).mean()
+        if with_head:
+            return adjuster.loss(
+                theta, hidden, losses, targets=labels, head=(layer, kernel)
+            )[0]
+        logits = layer(kernel, hidden)
+        if in_blocks:
+            return adjuster.loss(theta, logits, losses, targets=labels)[0]
+        return adjuster.loss(theta, logits, lambda z: losses(z, labels))[0]
 
     arguments = (
         place.array((width, vocabulary)),

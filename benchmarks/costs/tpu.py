@@ -101,7 +101,9 @@ def to_markdown(result: Result) -> str:
         " which leave out plain copies and what chips wait for one another;"
         " moved are the bytes that the program's operations read and write in"
         " HBM, counted in its text; both are ratios to the same step of the"
-        " baseline. A ratio in bold is above its limit. Kernels, temporary"
+        " baseline. A ratio in bold is above its limit; where blocks are gone"
+        " through in a loop, of which one round is counted, there is none."
+        " Kernels, temporary"
         " bytes and collectives stand beside the baseline's own. Training steps"
         " have parameters in float32 and compute in bfloat16; on a mesh its two"
         " axes split every kernel, as FSDP and tensor parallelism do together.",

@@ -43,6 +43,14 @@ def test_bytes_may_be_what_is_limited():
     )
 
 
+def test_what_loops_has_no_ratio():
+    loop = AGR._replace(loops=1)
+    page = page_of(ROW._replace(counted=loop, limit=None))
+    assert "| agr | adamw | in a loop |  | in a loop | 12 | 10 |" in page
+    both = ROW._replace(counted=loop, plain=PLAIN._replace(loops=1))
+    assert "| **1.030** |" in page_of(both)
+
+
 def tiny(title):
     place = Place(jax.devices()[0])
     return Case(

@@ -39,6 +39,12 @@ def test_bytes_of_main_memory_are_counted_at_each_end():
     assert moved(ENTRY) == 512 * 4 * 4 + 2 * 2048 * 4 * (4 + 2)
 
 
+def test_loops_are_counted():
+    numbers = jax.ShapeDtypeStruct((8, 4), jnp.float32)
+    compiled = jax.jit(lambda x: jax.lax.map(jnp.sin, x)).lower(numbers)
+    assert counted(compiled.compile()).loops == 1
+
+
 def test_a_compiled_program_is_counted():
     matrix = jax.ShapeDtypeStruct((512, 512), jnp.float32)
     compiled = jax.jit(lambda x: jnp.sin(x) @ x).lower(matrix).compile()

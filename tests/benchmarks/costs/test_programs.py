@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 from jax.sharding import AxisType
 import numpy as np
@@ -106,13 +107,25 @@ def test_a_perceptron_learns(layers):
     assert losses[-1] < 0.9 * losses[0]
 
 
+def of_logits(adjuster, **way):
+    place = Place(jax.devices()[0])
+    program = programs.logits_gradient(adjuster, place, 6, 5, 3, **way)
+    return compiled(program)(*filled(program))
+
+
 @pytest.mark.parametrize(
     "adjuster", [None, optaxmods.GradientAdjuster((4,), 0.01)]
 )
 def test_logits_have_a_gradient_with_gal_and_without(adjuster):
-    place = Place(jax.devices()[0])
-    program = programs.logits_gradient(adjuster, place, 6, 5, 3)
-    of_kernel, of_hidden, of_theta = compiled(program)(*filled(program))
+    of_kernel, of_hidden, of_theta = of_logits(adjuster)
     assert float(optax.tree.norm(of_kernel)) > 0
     assert of_hidden.shape == (6, 3)
     assert bool(jax.tree.leaves(of_theta)) == (adjuster is not None)
+
+
+@pytest.mark.parametrize("way", [{"in_blocks": True}, {"with_head": True}])
+def test_logits_in_blocks_have_the_same_gradient(way):
+    adjuster = optaxmods.GradientAdjuster((4,), 0.01)
+    whole, blocks = of_logits(adjuster), of_logits(adjuster, **way)
+    # The products are bfloat16's.
+    chex.assert_trees_all_close(blocks, whole, rtol=2e-2, atol=1e-6)
