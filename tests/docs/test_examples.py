@@ -64,8 +64,8 @@ CHECKS = {
 
 # What a user would train longer, and one on a text of its own.
 ARGUMENTS = {
-    "linen_text": ["--steps", "4"],
-    "nnx_text": ["words.txt", "--steps", "4"],
+    "linen_text": ["--steps", "2"],
+    "nnx_text": ["words.txt", "--steps", "2"],
 }
 
 

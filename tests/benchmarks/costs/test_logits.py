@@ -44,6 +44,7 @@ def small(monkeypatch):
     monkeypatch.setattr(logits, "WIDTH", 3)
     monkeypatch.setattr(logits, "BLOCK", 4)
     monkeypatch.setattr(logits, "PROGRAMS", 1)
+    monkeypatch.setattr(logits, "DTYPES", ("float32",))
 
 
 @functools.cache
