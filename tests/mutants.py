@@ -944,8 +944,8 @@ MUTANTS = [
     Mutant(
         "blocks pull the plain gradient back",
         "_gal/blockwise.py",
-        "(unit * (gradient + added.cotangent))",
-        "(unit * gradient)",
+        "cotangent = gradient + added.cotangent",
+        "cotangent = gradient",
         BLOCKS,
     ),
     Mutant(
@@ -958,8 +958,36 @@ MUTANTS = [
     Mutant(
         "shares underflow in float16",
         "_gal/blockwise.py",
-        "unit = block.shares.count if z.dtype == jnp.float16 else 1",
+        "unit = _unit(cotangent, share.size)",
         "unit = 1",
+        BLOCKS,
+    ),
+    Mutant(
+        "a sum over many examples is infinite in float16",
+        "_gal/blockwise.py",
+        "return 2.0**8 / (examples * largest)",
+        "return 2.0**8 / largest",
+        BLOCKS,
+    ),
+    Mutant(
+        "hidden states in float16 have no room beside wide logits",
+        "_gal/blockwise.py",
+        "for x in (z, block.hidden, *numbers)):",
+        "for x in (z,)):",
+        BLOCKS,
+    ),
+    Mutant(
+        "a mesh of one device has the axes that are no more",
+        "_gal/blocks.py",
+        "spec[:num_axes] = [None]",
+        "pass",
+        BLOCKS,
+    ),
+    Mutant(
+        "a mesh has as many blocks as an axis can be cut into",
+        "_gal/blocks.py",
+        "for count in range(wanted, min(2 * wanted, length // part) + 1)",
+        "for count in range(2, length // part + 1)",
         BLOCKS,
     ),
     Mutant(

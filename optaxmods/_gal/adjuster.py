@@ -205,16 +205,18 @@ class GradientAdjuster:
             then done in blocks of examples: the same loss, gradients and
             metrics but for rounding, in less memory. In the convention
             "released" and, without ``block_size``, on several devices, but for
-            ``jax.shard_map``, it stays whole.
+            ``jax.shard_map``, it stays whole. A mesh that ``in_shardings`` of
+            ``jax.jit`` alone bring is not seen.
           head: the layer that makes the features, as a pair (function, params)
             with ``function(params, hidden)``, and ``features`` are what it
-            makes them of, hidden states [..., k]. The features are made block
-            by block and thrown away. The gradients in ``params`` and in the
+            makes them of, hidden states [..., k]. It needs ``targets``. Where
+            work is done in blocks, the features are made block by block and
+            thrown away. The gradients in ``params`` and in the
             hidden states are adjusted; what ``function`` closes over gets its
             plain one. Each vector must come of its own hidden state alone.
           block_size: the most examples of a block, over all devices. By
-            default a block has 2^21 features, or a 32nd of all if that is
-            more.
+            default a block has at most 2^21 features, or a 32nd of all if that
+            is more.
           tentative_step: in place of the adjuster's; may be traced.
           example_weights: [...], for the weighted mean
             :math:`\sum_i w_i \ell_i / \sum_i w_i`; 0 for padding. An
@@ -237,8 +239,9 @@ class GradientAdjuster:
           ValueError: losses or weights of another shape than [...], or weights
             that are no real numbers; features that are no floats, or whose last
             axis is not theta's; a network that returns no real array like the
-            features; another argument of no known form, such as a
-            negative ``tentative_step``.
+            features; a ``block_size`` for which no axis of the examples can be
+            cut where each device keeps its part; another argument of no known
+            form, such as a negative ``tentative_step``.
           TypeError: a ``loss_fn`` or an ``activation`` that is no function, in
             Python's own words.
 
@@ -268,7 +271,7 @@ class GradientAdjuster:
           >>> print(f"{loss:.4f}")
           3.9120
         """
-        layer, params = arguments.checked_head(head)
+        layer, params = arguments.checked_head(head, targets)
         mean, (gradient, metrics) = objective.mean(
             self,
             theta,
@@ -304,7 +307,7 @@ class GradientAdjuster:
         \partial z)`, accepted or not; one whose loss is to be raised, by the
         sign of its weight, where it is raised more.
         """
-        layer, params = arguments.checked_head(head)
+        layer, params = arguments.checked_head(head, targets)
         return objective.share_improved(
             self,
             theta,

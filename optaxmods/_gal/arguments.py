@@ -209,7 +209,7 @@ def check_block_size(block_size: Any, convention: str, targets: Any) -> None:
 
 
 def checked_head(
-    head: Any,
+    head: Any, targets: Any
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
     """A layer and its params; without one, it changes nothing."""
     if head is None:
@@ -219,6 +219,11 @@ def checked_head(
         raise ValueError(
             "head must be a pair (function, params) with function(params,"
             f" features) -> logits, got {shown(head)}."
+        )
+    if targets is None:
+        raise ValueError(
+            "head needs targets=..., so that loss_fn(z, targets) can be given"
+            " those of a block; targets=() serves a loss that has none."
         )
     return head
 

@@ -34,15 +34,16 @@ class Blocks(NamedTuple):
 
     def view(self, array: jax.Array, num_axes: int) -> jax.Array:
         """An array [..., *rest], of which ``take`` takes a block's part."""
-        rest = array.shape[num_axes:]
-        if not self.is_even:
-            return array.reshape(*self.shape, *rest)
-        shape = list(self.shape)
-        shape[self.axis : self.axis + 1] = self.size, self.count
+        rest, shape = array.shape[num_axes:], list(self.shape)
         spec = _spec(array)
+        if spec is not None and len(shape) != num_axes:  # On one device.
+            spec[:num_axes] = [None]
+        if self.is_even:
+            shape[self.axis : self.axis + 1] = self.size, self.count
+            if spec is not None:
+                spec.insert(self.axis + 1, None)
         if spec is None:
             return array.reshape(*shape, *rest)
-        spec.insert(self.axis + 1, None)
         return jnp.reshape(array, (*shape, *rest), out_sharding=P(*spec))
 
     def whole(self, view: jax.Array, like: jax.Array) -> jax.Array:
@@ -110,7 +111,15 @@ def blocks_of(
     if devices == 1:
         size = _even(examples, wanted, 1) or -(-examples // wanted)
         return Blocks((examples,), 0, size, -(-examples // size))
-    return _unmoved(shape, wanted, _parts(array, devices))
+    found = _unmoved(shape, wanted, _parts(array, devices))
+    if found is None:
+        raise ValueError(
+            f"block_size={block_size} asks for {wanted} blocks, or up to twice"
+            f" as many, of examples {shape} on {devices} devices, each of which"
+            " keeps its own part of every block, but no axis can be cut so: pad"
+            " the examples, take another block_size, or leave it out."
+        )
+    return found
 
 
 def _even(length: int, wanted: int, parts: int) -> int | None:
@@ -128,19 +137,19 @@ def _even(length: int, wanted: int, parts: int) -> int | None:
 def _unmoved(
     shape: tuple[int, ...], wanted: int, parts: Sequence[int]
 ) -> Blocks | None:
-    """Blocks along the axis that gives the number wanted, or nearest to it.
+    """Blocks along one axis: as many as wanted, or up to twice as many.
 
     Of each a device keeps its part; an axis that nothing splits comes first.
     """
     found = [
-        (count >= wanted, -part, -abs(count - wanted), axis, count)
+        (part, count, axis)
         for axis, (length, part) in enumerate(zip(shape, parts, strict=True))
-        for count in range(2, length // part + 1)
+        for count in range(wanted, min(2 * wanted, length // part) + 1)
         if length % (count * part) == 0
     ]
     if not found:
         return None
-    *_, axis, count = max(found)
+    _, count, axis = min(found)
     return Blocks(shape, axis, shape[axis] // count, count)
 
 

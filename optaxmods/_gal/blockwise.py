@@ -196,16 +196,15 @@ def _once(work: Work, params: Any, given: Given, theta: Theta) -> _Pass:
         gradient = jnp.where(
             (share != 0)[..., None], share[..., None] * vanilla.gradient, 0
         )
-        # A share of a large mean is nothing in float16.
-        unit = block.shares.count if z.dtype == jnp.float16 else 1
-        to_numbers, to_hidden = jax.tree.map(
-            lambda slope: (
-                slope.astype(_wide(slope)) / unit
-                if z.dtype == jnp.float16
-                else slope
-            ),
-            pullback((unit * (gradient + added.cotangent)).astype(z.dtype)),
-        )
+        cotangent = gradient + added.cotangent
+        if any(x.dtype == jnp.float16 for x in (z, block.hidden, *numbers)):
+            unit = _unit(cotangent, share.size)
+            slopes = pullback((unit * cotangent).astype(z.dtype))
+            to_numbers, to_hidden = jax.tree.map(
+                lambda slope: slope.astype(_wide(slope)) / unit, slopes
+            )
+        else:
+            to_numbers, to_hidden = pullback(cotangent.astype(z.dtype))
         mean = losses.weighted_sum(vanilla.losses, share)
         return to_hidden, (
             mean,
@@ -225,6 +224,18 @@ def _once(work: Work, params: Any, given: Given, theta: Theta) -> _Pass:
     )
     (gradient,) = to_theta(to_ready)
     return _Pass(mean, (to_numbers, to_hidden), gradient, metrics)
+
+
+def _unit(cotangent: jax.Array, examples: int) -> jax.Array:
+    """A factor with which slopes, and sums over the examples, are float16's.
+
+    A share of a large mean is nothing there, a sum of many infinite, and a
+    user's loss scale comes later. Sums are at most 2^8 with it, times what the
+    layer multiplies by.
+    """
+    sizes = jnp.where(jnp.isfinite(cotangent), jnp.abs(cotangent), 0)
+    largest = jnp.clip(jnp.max(sizes), 2.0**-100, 2.0**100)
+    return 2.0**8 / (examples * largest)
 
 
 def _mean(work: Work, params: Any, given: Given) -> jax.Array:

@@ -51,7 +51,7 @@ def gradients(
         taught = adjusted.theta_gradient
         pulled = pullback(adjusted.cotangent.astype(features.dtype))
     else:
-        layer, params_of_layer = arguments.checked_head(head)
+        layer, params_of_layer = arguments.checked_head(head, targets)
         mean = functools.partial(objective.mean, adjuster, theta)
         # A layer may have integers among its params.
         slopes, (taught, _) = jax.grad(mean, has_aux=True, allow_int=True)(

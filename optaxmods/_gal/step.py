@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from optaxmods._gal.transform import adjuster_params
+from optaxmods._shared.arguments import is_int
 
 # Of theta, among the arguments of an objective.
 THETA = 1
@@ -76,12 +77,13 @@ def value_and_adjusted_grad(
       >>> print(f"{loss:.4f}")
       1.0986
     """
-    is_several = isinstance(argnums, (tuple, list))
+    is_several = isinstance(argnums, Sequence)
     positions = tuple(argnums) if is_several else (argnums,)
-    if THETA in positions:
+    if any(is_int(each) and (each < 0 or each == THETA) for each in positions):
         raise ValueError(
-            f"argnums must be positions beside that of theta, {THETA}, which"
-            f" is differentiated in anyway, got {argnums}."
+            "argnums must be positions from the first, 0, without that of"
+            f" theta, {THETA}, which is differentiated in anyway, got"
+            f" {argnums}."
         )
     of_both = value_and_grad(
         objective, argnums=(*positions, THETA), has_aux=has_aux

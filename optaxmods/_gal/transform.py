@@ -61,13 +61,14 @@ def gal(
             pullback=pullback,
         )
 
-    With ``None``, or a tree without leaves, in the gradients' place, ``update``
-    makes them: the adjusted gradient in the features is pulled back, once. It
-    must then be the first to see them. What stands before ``gal`` in a chain
-    and reads gradients, such as clipping, weight decay, :func:`agr` or
-    :func:`lga`, does nothing and says nothing; most of what keeps a moment of
-    them, or wraps ``gal`` and reads them, as do :func:`with_lga`,
-    ``optax.MultiSteps`` and ``optax.masked``, fails. Plain gradients of the
+    With ``None``, or a tree without leaves or ``None`` in their places, for
+    gradients, ``update`` makes them: the adjusted gradient in the features is
+    pulled back, once. It must then be the first to see them. What stands before
+    ``gal`` in a chain and reads gradients, such as clipping, weight decay,
+    momentum (``optax.trace``, ``optax.ema``), :func:`agr` or :func:`lga`, does
+    nothing and says nothing; Adam fails, and so does what wraps ``gal`` and
+    reads them, as do :func:`with_lga`, ``optax.MultiSteps`` and
+    ``optax.masked`` with a tree. Plain gradients of the
     mean loss can be given as well, and pass through all that; adjusting them is
     a second backward pass through the model.
 

@@ -260,8 +260,18 @@ def paired(z, targets):
         ),
         ({"targets": jnp.ones(6), "head": jnp.ones(4)}, "head must be a pair"),
         ({"head": (jnp.ones(4), jnp.ones(4))}, "head must be a pair"),
-        ({"head": (lambda w, z: z[0], ())}, r"array \(6, 'd'\), .* \(4,\)"),
-        ({"head": (lambda w, z: (z, z), ())}, "head must map features"),
+        (
+            {"head": (lambda w, z: z, ())},
+            r"head needs targets=\.\.\.",
+        ),
+        (
+            {"targets": (), "head": (lambda w, z: z[0], ())},
+            r"array \(6, 'd'\), .* \(4,\)",
+        ),
+        (
+            {"targets": (), "head": (lambda w, z: (z, z), ())},
+            "head must map features",
+        ),
         (
             {
                 "targets": jnp.ones(6),

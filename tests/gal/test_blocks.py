@@ -366,6 +366,61 @@ def test_float16_has_room_for_the_share_of_a_large_mean(route):
         assert error < 0.15 * np.linalg.norm(theirs)
 
 
+def float16_layer(head, hidden):
+    return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
+
+
+def test_float16_has_room_beside_logits_of_float32():
+    hidden, labels, _ = drawn((256,))
+    inputs = HEAD.astype("float16"), hidden.astype("float16")
+
+    def loss(block_size, *inputs):
+        head, hidden = inputs
+        return (
+            2.0**19
+            * GradientAdjuster((4, 3), 0.0).loss(
+                THETA,
+                hidden,
+                lambda z, labels: 1e-5 * cross_entropy(z, labels),
+                targets=labels,
+                head=(float16_layer, head),
+                block_size=block_size,
+            )[0]
+        )
+
+    got, want = (
+        jax.grad(functools.partial(loss, block_size), argnums=(0, 1))(*inputs)
+        for block_size in (64, None)
+    )
+    for ours, theirs in zip(got, want, strict=True):
+        ours, theirs = np.float32(ours), np.float32(theirs)
+        error = np.linalg.norm(ours - theirs)
+        assert error < 1e-2 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("block_size", [None, 2**17])
+def test_a_sum_over_many_examples_is_finite_in_float16(block_size):
+    # All slopes are along one another, and their sum is above 65504.
+    examples = 2**19
+    hidden = jnp.ones((examples, 2), jnp.float16)
+    adjuster = GradientAdjuster((4, 3), 0.0)
+    theta = adjuster.init(jax.random.key(0), 8)
+
+    def loss(head):
+        return adjuster.loss(
+            theta,
+            hidden,
+            cross_entropy,
+            targets=jnp.zeros(examples, int),
+            head=(lambda head, hidden: hidden @ head, head),
+            block_size=block_size,
+        )[0]
+
+    got = jax.grad(loss)(jnp.zeros((2, 8), jnp.float16))
+    want = [[-7 / 8, *[1 / 8] * 7]] * 2
+    np.testing.assert_allclose(got, want, rtol=2e-3)
+
+
 def test_each_block_has_noise_of_its_own():
     network = (
         lambda key, z: jnp.ones([]),
@@ -528,17 +583,8 @@ def test_on_a_mesh_no_logits_travel(route, split, axis_type):
     assert largest < BATCH * TIME * VOCABULARY // 8
 
 
-@pytest.mark.parametrize(
-    ("axis_type", "split", "count"),
-    [
-        # Any axis may lie on all eight devices.
-        (AxisType.Auto, (None, "data"), 4),
-        # Of these one is on no device, or on four.
-        (AxisType.Explicit, ("data", None), 16),
-        (AxisType.Explicit, (None, "data"), 8),
-    ],
-)
-def test_a_block_has_an_example_for_each_device(axis_type, split, count):
+def lengths_on_a_mesh(axis_type, split, block_size):
+    """How many blocks there are of examples that a mesh splits."""
     hidden, labels, _ = drawn((BATCH, TIME))
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
     with jax.set_mesh(mesh):
@@ -553,11 +599,59 @@ def test_a_block_has_an_example_for_each_device(axis_type, split, count):
                 THETA,
                 labels,
                 loss_fn=lambda z, labels: jnp.sum(z**2, axis=-1),
-                block_size=16,
+                block_size=block_size,
             )
         ).trace(head, hidden)
-    lengths = {loop.params["length"] for loop in loops(program.jaxpr.jaxpr)}
-    assert lengths == {count}
+    return {loop.params["length"] for loop in loops(program.jaxpr.jaxpr)}
+
+
+@pytest.mark.parametrize(
+    ("axis_type", "split", "block_size", "count"),
+    [
+        # Any axis may lie on all eight devices.
+        (AxisType.Auto, (None, "data"), 64, 4),
+        # Of these one is on no device, or on four.
+        (AxisType.Explicit, ("data", None), 16, 16),
+        (AxisType.Explicit, (None, "data"), 32, 8),
+    ],
+)
+def test_a_block_has_an_example_for_each_device(
+    axis_type, split, block_size, count
+):
+    assert lengths_on_a_mesh(axis_type, split, block_size) == {count}
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_blocks_that_no_axis_gives_are_refused(axis_type):
+    asked = "block_size=16 asks for 16 blocks.* on 8 devices.* pad the examples"
+    with pytest.raises(ValueError, match=asked):
+        lengths_on_a_mesh(axis_type, (None, "data"), 16)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_mesh_of_one_device(route, name):
+    hidden, labels, _ = drawn(SHAPES[name])
+    _, want = expected(name)
+    mesh = jax.make_mesh(
+        (1, 1), ("data", "model"), axis_types=(AxisType.Explicit,) * 2
+    )
+    spec = [None, "data"][-labels.ndim :]
+    with jax.set_mesh(mesh):
+        hidden, labels = (
+            jax.device_put(leaf, NamedSharding(mesh, P(*spec, *rest)))
+            for leaf, rest in ((hidden, (None,)), (labels, ()))
+        )
+        inputs = jax.device_put((HEAD, THETA), NamedSharding(mesh, P()))
+        _, got = gradients(
+            ROUTES[route],
+            inputs[0],
+            hidden,
+            inputs[1],
+            labels=labels,
+            block_size=4,
+        )
+    assert_close(got, want)
 
 
 def test_losses_wider_than_the_features():

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from optaxmods import GradientAdjuster, gal
+from optaxmods import GradientAdjuster, agr, gal, with_lga
 from tests.helpers.gal_blocks import (
     ADJUSTER,
     HEAD,
@@ -254,6 +254,54 @@ def test_in_a_chain(wrap, nothing):
         for grads in (nothing, plain)
     )
     assert_close(got, want)
+
+
+def without_gradients(tx):
+    """What an optimizer with GAL makes of None for gradients."""
+    inputs, labels, _ = drawn(SHAPES["even"])
+    features, pullback = jax.vjp(
+        lambda params: layer(tied(params), hidden_of(params, inputs)), PARAMS
+    )
+    return tx.update(
+        None,
+        tx.init(PARAMS),
+        PARAMS,
+        value=jnp.float32(1),
+        features=features,
+        loss_fn=overshot,
+        targets=labels,
+        pullback=pullback,
+    )[0]
+
+
+MASK = {"hidden": True, "head": False}
+READERS = {
+    "adam": optax.chain(optax.adam(1e-3), TX),
+    "masked": optax.masked(TX, MASK),
+    "MultiSteps": optax.MultiSteps(TX, 2).gradient_transformation(),
+    "apply_if_finite": optax.apply_if_finite(TX, 3),
+    "with_lga": with_lga(TX, 1e-8, status_every=1),
+}
+SILENT = {
+    "clip": optax.clip(1e-9),
+    "clip_by_global_norm": optax.clip_by_global_norm(1e-9),
+    "decay": optax.add_decayed_weights(1e3),
+    "momentum": optax.trace(0.9),
+    "agr": agr(),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_reads_gradients_around_it_fails(name):
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        without_gradients(READERS[name])
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_stands_before_it_does_nothing(name):
+    want = without_gradients(TX)
+    got = without_gradients(optax.chain(SILENT[name], TX))
+    chex.assert_trees_all_equal(got, want)
 
 
 PULLBACK = {"pullback": lambda cotangent: (cotangent,)}

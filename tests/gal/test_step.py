@@ -192,8 +192,8 @@ def test_shards(check_vma):
 
 
 def test_bad_arguments():
-    for argnums in (1, (0, 1), [1]):
-        with pytest.raises(ValueError, match="beside that of theta, 1, which"):
+    for argnums in (1, (0, 1), [1], -1, (0, -1)):
+        with pytest.raises(ValueError, match="without that of theta, 1, which"):
             value_and_adjusted_grad(objective, argnums)
     grad_fn = value_and_adjusted_grad(objective)
     for state in (optax.EmptyState(), adjuster_params(TX.init(None))):

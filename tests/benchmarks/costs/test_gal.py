@@ -59,6 +59,7 @@ def test_a_trial_writes_the_numbers_and_their_page(tmp_path, capsys):
     assert result["command"] == ".venv/bin/python -m benchmarks.costs gal"
     assert result["device"] == DEVICE._asdict()
     contenders = ["plain", "plain again", "loss", "direct"]
+    contenders.append("direct, gradients given")
     assert list(result["milliseconds"]) == contenders
     for times in result["milliseconds"].values():
         assert len(times) == 2
