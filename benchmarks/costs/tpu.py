@@ -103,8 +103,8 @@ def to_markdown(result: Result) -> str:
         " HBM, counted in its text; both are ratios to the same step of the"
         " baseline. A ratio in bold is above its limit; where blocks are gone"
         " through in a loop, of which one round is counted, there is none."
-        " Kernels, temporary bytes and collectives stand beside the baseline's"
-        " own. Training steps have parameters in float32 and compute in"
+        " Kernels, temporary bytes and collectives have the baseline's own in"
+        " brackets. Training steps have parameters in float32 and compute in"
         " bfloat16; on a mesh its two axes split every kernel, as FSDP and"
         " tensor parallelism do together.",
         ("cycles", "moved"),
