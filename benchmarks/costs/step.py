@@ -13,6 +13,7 @@ it, its fused AdamW is a contender, too.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+import gc
 import json
 import pathlib
 import platform
@@ -374,9 +375,12 @@ def time_once(
         for name in order.sample(methods, len(methods)):
             once = PREPARED[what](optimizers[name], params, gradients)
             jax.clear_caches()
+            gc.collect()  # Not in the middle of a contender.
+            gc.disable()
             begin = time.perf_counter()
             once()
             seconds[name].append(time.perf_counter() - begin)
+            gc.enable()
     return seconds
 
 
