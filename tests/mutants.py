@@ -600,7 +600,7 @@ MUTANTS = [
         "_lga/transform.py",
         "jnp.minimum(used.gamma * used.omega, status.LARGEST)",
         "used.gamma * used.omega",
-        LGA,
+        "lga/loops",
     ),
     Mutant(
         "small matrices are pushed by products",
