@@ -138,8 +138,15 @@ MUTANTS = [
     Mutant(
         "the previous gradient is copied",
         "_adan/moments.py",
-        "_previous(gradients, v, n)",
+        "_previous(gradients, v, n, g)",
         "gradients",
+        "every/compiled",
+    ),
+    Mutant(
+        "a narrow previous gradient is chosen, too",
+        "_adan/moments.py",
+        "if g.dtype != dtype:",
+        "if False:",
         "every/compiled",
     ),
     Mutant(
@@ -365,8 +372,8 @@ MUTANTS = [
     Mutant(
         "the regularized gradient is kept",
         "_adan/moments.py",
-        "g=stored(updates, _previous(gradients, v, n), state.g)",
-        "g=stored(updates, _previous(regularized, v, n), state.g)",
+        "g=stored(updates, _previous(gradients, v, n, g), state.g)",
+        "g=stored(updates, _previous(regularized, v, n, g), state.g)",
         ADAN,
     ),
     Mutant(

@@ -80,6 +80,20 @@ def test_adan_copies_no_state(make, arguments):
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * 1024
 
 
+@pytest.mark.parametrize("make", [optaxmods.adan, optaxmods.adan_agr])
+@pytest.mark.parametrize(("dtype", "count"), [("float32", 4), ("bfloat16", 0)])
+def test_a_previous_gradient_that_is_converted_is_not_chosen(
+    make, dtype, count
+):
+    # It would cost a pass over n, and save no copy.
+    tx = make(1e-3)
+    params = [jax.ShapeDtypeStruct((8, 8), dtype)] * 4
+    state = jax.eval_shape(tx.init, params)
+    text = jax.jit(tx.update).lower(params, state, params).as_text()
+    of_leaves = re.findall(r"compare +LT,.*tensor<8x8xf32>", text)
+    assert len(of_leaves) == count
+
+
 @pytest.mark.parametrize(
     "ours",
     [
