@@ -88,10 +88,12 @@ def ratios(
 
 
 def sources() -> str:
-    """A digest of what makes the programs: the library, and the programs."""
+    """A digest of what makes the programs: the library, and what is compiled."""
     digest = hashlib.sha256()
-    programs = pathlib.Path(__file__).with_name("programs.py")
-    for path in [*sorted(LIBRARY.rglob("*.py")), programs]:
+    here = pathlib.Path(__file__)
+    names = "programs.py", "cases.py", "split_leaves.py"
+    own = [here.with_name(name) for name in names]
+    for path in [*sorted(LIBRARY.rglob("*.py")), *own]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
