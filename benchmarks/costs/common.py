@@ -88,7 +88,7 @@ def ratios(
 
 
 def sources() -> str:
-    """A digest of what makes the programs: the library, and what is compiled."""
+    """A digest of the library, and of what is compiled with it."""
     digest = hashlib.sha256()
     here = pathlib.Path(__file__)
     names = "programs.py", "cases.py", "split_leaves.py"
