@@ -160,11 +160,11 @@ def perceptron(
     limit: float | None = None,
     names: Sequence[str] = EVERY,
 ) -> Case:
-    """The whole step of a perceptron."""
+    """The whole step of a perceptron, on one device or on a mesh."""
     return Case(
         target,
         f"training step, perceptron of {layers} kernels of 2048x2048,"
-        f" {examples} examples",
+        f" {examples} examples{on(place)}",
         lambda tx: programs.perceptron(tx, place, layers, examples=examples),
         few(*names),
         limit,

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from benchmarks.costs import common, step
-from benchmarks.costs.step import Case, Machine, Row, Table
+from benchmarks.costs import common, contenders, step, timing
+from benchmarks.costs.contenders import RATE, Case, Optimizers, Row
+from benchmarks.costs.step import Machine, Table
 import optaxmods
 
 PARAMETERS = 2**30
@@ -52,17 +53,17 @@ class Result(NamedTuple):
     bytes_a_second: Sequence[Mapping[str, float]]
 
 
-def make_optimizers(dtype: str) -> step.Optimizers:
+def make_optimizers(dtype: str) -> Optimizers:
     """Moments are of the parameters' dtype, as those of optax are."""
     # Each parameter changes its sign: one word is read, and one written.
     turned = optax.stateless(
         lambda _, params: jax.tree.map(lambda param: -2 * param, params)
     )
-    return step.make_optimizers() | {
+    return contenders.make_optimizers() | {
         PASS: turned,
-        "adamw_agr": optaxmods.adamw_agr(step.RATE, nu_dtype=dtype),
-        "adan": optaxmods.adan(step.RATE, nu_dtype=dtype),
-        "adan_agr": optaxmods.adan_agr(step.RATE, nu_dtype=dtype),
+        "adamw_agr": optaxmods.adamw_agr(RATE, nu_dtype=dtype),
+        "adan": optaxmods.adan(RATE, nu_dtype=dtype),
+        "adan_agr": optaxmods.adan_agr(RATE, nu_dtype=dtype),
     }
 
 
@@ -78,7 +79,7 @@ def cases(
 
 
 def compiled_at_once(
-    optimizers: step.Optimizers, params: Any, gradients: Any
+    optimizers: Optimizers, params: Any, gradients: Any
 ) -> dict[str, Callable[..., Any]]:
     """All steps, each in a thread: of many leaves they take half a minute.
 
@@ -87,7 +88,7 @@ def compiled_at_once(
 
     def compiled(tx: optax.GradientTransformation) -> Callable[..., Any]:
         shapes = jax.eval_shape(tx.init, params)
-        return step.make_step(tx).lower(params, shapes, gradients).compile()
+        return timing.make_step(tx).lower(params, shapes, gradients).compile()
 
     first = {
         name: tx
@@ -124,7 +125,7 @@ def measure(found: Sequence[Case]) -> tuple[list[Table], list[dict[str, Any]]]:
     for case in found:
         print(f"{case.title} ...", flush=True)
         begin = time.perf_counter()
-        seconds = step.time_steps(
+        seconds = timing.time_steps(
             case, order, make_optimizers(case.dtype), compiled_at_once
         )
         minutes = round((time.perf_counter() - begin) / 60, 1)

@@ -18,7 +18,7 @@ from jax.sharding import AxisType
 import numpy as np
 import optax
 
-from benchmarks.costs import cases, common, programs, tpu
+from benchmarks.costs import cases, common, elsewhere, programs
 from benchmarks.costs.cases import Case, Result
 from benchmarks.costs.programs import Place
 
@@ -109,7 +109,7 @@ def measured(options: argparse.Namespace) -> Result:
         "optax": optax.__version__,
         "sources": common.sources(),
     }
-    with tpu.pretending(PRETENDED):
+    with elsewhere.pretending(PRETENDED):
         return cases.result(
             options.out / "gpu_cost.json",
             made_by,

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 import optax
 
-from benchmarks.costs import common, tpu
+from benchmarks.costs import common, elsewhere, tpu
 from benchmarks.costs.compiled import KINDS, Collective, collectives
 from benchmarks.costs.split_leaves import make_params
 import optaxmods
@@ -384,5 +384,5 @@ def measured(options: argparse.Namespace) -> Result:
         jax.config.update("jax_num_cpu_devices", DEVICES)
     if not options.tpu:
         return measure(options.leaves)
-    with tpu.pretending(tpu.PRETENDED):
+    with elsewhere.pretending(tpu.PRETENDED):
         return measure(options.leaves, tpu.devices(TPU))

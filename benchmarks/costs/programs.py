@@ -17,6 +17,9 @@ from optaxmods import GradientAdjuster
 
 Shapes = Any  # A tree of jax.ShapeDtypeStruct.
 WHOLE = P()
+# Kernels are split over both axes, as FSDP and tensor parallelism do together.
+COLUMN_PARALLEL, ROW_PARALLEL = P("data", "model"), P("model", "data")
+EXAMPLES = P("data")
 
 
 class Program(NamedTuple):
@@ -154,18 +157,39 @@ def perceptron(
     width: int = 2048,
     examples: int = 2048,
 ) -> Program:
-    """Training of square kernels in float32, computing in bfloat16."""
+    """Training of square kernels in float32, computing in bfloat16.
+
+    On a mesh every other kernel has its rows where the one before has its
+    columns.
+    """
+    specs = [
+        ROW_PARALLEL if index % 2 else COLUMN_PARALLEL
+        for index in range(layers)
+    ]
+
+    def layer(x: jax.Array, kernel: jax.Array, index: int) -> jax.Array:
+        is_row = index % 2
+        whole = P("model", None) if is_row else P(None, "model")
+        kernel = place.gathered(kernel, whole)
+        to = P("data", None) if is_row else P("data", "model")
+        return place.product("bi,io->bo", x, kernel, to)
 
     def loss_fn(params: Mapping[str, jax.Array], x, y) -> jax.Array:
         first, *others = params.values()
-        x = x @ first.astype(jnp.bfloat16)
-        for kernel in others:
-            x = jax.nn.relu(x) @ kernel.astype(jnp.bfloat16)
+        x = layer(x, first, 0)
+        for index, kernel in enumerate(others, 1):
+            x = layer(jax.nn.relu(x), kernel, index)
         return jnp.mean((x - y).astype(jnp.float32) ** 2)
 
-    batch = place.array((examples, width), dtype=jnp.bfloat16)
-    params = kernels(place, layers, (width, width))
-    return training(tx, params, place, loss_fn, batch, batch)
+    features = P("data", None if layers % 2 == 0 else "model")
+    shape = examples, width
+    x = place.array(shape, EXAMPLES, jnp.bfloat16)
+    y = place.array(shape, features, jnp.bfloat16)
+    params = {
+        f"kernel_{index}": place.array((width, width), spec)
+        for index, spec in enumerate(specs)
+    }
+    return training(tx, params, place, loss_fn, x, y)
 
 
 class Transformer(NamedTuple):
@@ -180,9 +204,6 @@ class Transformer(NamedTuple):
     time: int = 256
 
 
-# Kernels are split over both axes, as FSDP and tensor parallelism do together.
-COLUMN_PARALLEL, ROW_PARALLEL = P("data", "model"), P("model", "data")
-EXAMPLES = P("data")
 HEADS, FEATURES = P("data", None, "model", None), P("data", None, "model")
 
 

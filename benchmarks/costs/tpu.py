@@ -8,18 +8,15 @@ program. A ratio is to the same step of the baseline.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
-import contextlib
-import os
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 from jax.experimental import topologies
 from jax.sharding import AxisType
 import numpy as np
 import optax
 
-from benchmarks.costs import cases, common, programs
+from benchmarks.costs import cases, common, elsewhere, programs
 from benchmarks.costs.cases import Case, Result
 from benchmarks.costs.programs import Place
 
@@ -53,6 +50,10 @@ def all_cases(one_chip: tuple[str, ...]) -> Iterator[Case]:
             else:
                 yield cases.split_update(topology, place)
             limit = 1.03 if topology == MANY else None
+            examples = 2048 * shape[0]  # As many a chip as on one.
+            yield cases.perceptron(
+                topology, place, 3, examples, names=cases.ONE_OF_EACH
+            )
             yield cases.decoder(topology, place, limit)
 
 
@@ -130,27 +131,10 @@ def measured(options: argparse.Namespace) -> Result:
         "optax": optax.__version__,
         "sources": common.sources(),
     }
-    with pretending(PRETENDED):
+    with elsewhere.pretending(PRETENDED):
         return cases.result(
             options.out / "tpu_cost.json",
             made_by,
             all_cases(tuple(options.topology)),
             options.only,
         )
-
-
-@contextlib.contextmanager
-def pretending(variables: Mapping[str, str]) -> Iterator[None]:
-    """Compilers of devices that are not here begin; the CPU runs what runs."""
-    before = {name: os.environ.get(name) for name in variables}
-    platforms = jax.config.values["jax_platforms"]
-    for name, value in variables.items():
-        os.environ.setdefault(name, value)
-    jax.config.update("jax_platforms", "cpu")
-    try:
-        yield
-    finally:
-        jax.config.update("jax_platforms", platforms)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from benchmarks.costs import device, step
+from benchmarks.costs import contenders, device, step, timing
 from benchmarks.costs.__main__ import main
 from benchmarks.costs.device import PASS, Result
 
-CASE = step.Case(3, (40, 40), "float32", device.ROWS, rounds=2)
+CASE = contenders.Case(3, (40, 40), "float32", device.ROWS, rounds=2)
 MACHINE = step.Machine("made up", *["0.0.1"] * 6, device="abacus", cores=1)
 
 
@@ -35,14 +35,14 @@ def test_words_that_a_step_has_to_move(method, words):
 def test_a_plain_pass_writes_what_it_reads():
     tx = device.make_optimizers("float32")[PASS]
     params = {"kernel": jnp.array([[1.0, -2.0]])}
-    after, _ = step.make_step(tx)(
+    after, _ = timing.make_step(tx)(
         jax.tree.map(jnp.copy, params), tx.init(params), params
     )
     assert after["kernel"].tolist() == [[-1.0, 2.0]]
 
 
 def test_what_misses_its_limit_is_bold():
-    methods = step.methods_of(CASE)
+    methods = contenders.methods_of(CASE)
     seconds = {name: [0.001, 0.001] for name in methods}
     seconds["adamw_agr"] = [0.002, 0.002]
     rates = {name: 90e9 for name in methods} | {

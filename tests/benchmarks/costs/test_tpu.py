@@ -24,12 +24,12 @@ def test_each_case_has_a_title_of_its_own(monkeypatch):
         return shape, axis_type
 
     monkeypatch.setattr(tpu.programs, "on_mesh", on_mesh)
-    for name in "decoder", "large_update", "split_update":
+    for name in "decoder", "large_update", "split_update", "perceptron":
         monkeypatch.setattr(
             cases,
             name,
-            lambda target, place, limit=None, name=name: cases.Case(
-                target, f"{name} {place}", None, {}, limit
+            lambda target, place, *sizes, name=name, **others: cases.Case(
+                target, f"{name} {place} {sizes}", None, {}
             ),
         )
     found = list(tpu.all_cases(("v5e:2x2", "v6e:2x2")))
