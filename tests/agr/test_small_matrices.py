@@ -27,15 +27,21 @@ def drawn(shape, dtype="float32", count=COUNT):
     return [jnp.asarray(leaf, dtype) for leaf in numbers]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Programs are those of other platforms, which the CPU can run, too."""
+    monkeypatch.setattr(jax.lax, "platform_dependent", on_others)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=["here", "elsewhere"])
 def platform(request, monkeypatch):
     """As programs are on this platform's one device, and on others'."""
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     if request.param == "elsewhere":
-        monkeypatch.setattr(jax.lax, "platform_dependent", on_others)
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
+        request.getfixturevalue("elsewhere")
 
 
 def on_others(*arguments, default, **platforms):
@@ -133,14 +139,6 @@ def test_a_gradient_is_two_expressions_on_cpus_alone(platform):
     text = program(platform, drawn((3, 5), count=3))
     barriers = text.count("stablehlo.optimization_barrier")
     assert barriers == (3 if platform == "cpu" else 0)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch):
-    monkeypatch.setattr(jax.lax, "platform_dependent", on_others)
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
 
 
 @pytest.mark.usefixtures("elsewhere")
