@@ -17,7 +17,8 @@ BEYOND = "not run, not part of this preset"
 NOTHING = "no effect found"
 WORDS = {
     "reproduced": "better than the baseline, Holm p < 0.05, in the metric and"
-    " of the method that the paper's claim is about",
+    " of the method that the paper's claim is about, if often with other"
+    " networks, data or settings",
     "better": "better than the baseline, Holm p < 0.05, in another metric or"
     " of a method of which the paper claims nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",

@@ -18,8 +18,10 @@ from benchmarks.study import (
     Outcome,
     Paper,
     Preset,
+    Primary,
     Settings,
     Study,
+    Tuning,
 )
 from benchmarks.training import classification, loop
 
@@ -49,6 +51,9 @@ def image_study(
     metrics: Sequence[Metric] = classification.METRICS,
     curves: Sequence[Curve] = classification.CURVES,
     paper: Paper | None = None,
+    tables: str,
+    tuning: Tuning | None = None,
+    primary: Primary | None = None,
 ) -> Study:
     """Returns a study that is judged by accuracy and loss after training.
 
@@ -71,6 +76,9 @@ def image_study(
             first.
         curves: Those to draw.
         paper: The paper's numbers.
+        tables: Which of which paper the study is.
+        tuning: What validation chooses, where ``load`` returns such examples.
+        primary: The test that answers the question.
     """
     make = make or agr.usual_optimizer
 
@@ -104,4 +112,7 @@ def image_study(
         run=run,
         variants=LEARNING_RATES if variants is None else variants,
         paper=paper,
+        tables=tables,
+        tuning=tuning,
+        primary=primary,
     )

@@ -1,5 +1,7 @@
 """What the studies of images share, and what every preset names."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -93,3 +95,14 @@ def test_presets_of_a_study_name_what_it_has():
         for preset in found.presets.values():
             assert set(preset.methods or []) <= set(found.methods)
             assert set(preset.variants or []) <= set(found.variants)
+
+
+def test_every_study_tells_which_table_of_which_paper_it_is():
+    for name, found in studies.find_all().items():
+        papers = {"agr": "AGR", "gal": "GAL", "lga": "LGA", "demo": "all three"}
+        kind, _, what = found.tables.rpartition("; ")
+        assert kind in ("", "none")
+        assert what.startswith(papers[name.split("-")[0]])
+        if not kind:
+            assert re.search(r"(Tables?|Fig\.) [IVX0-9]", what)
+            assert found.paper
