@@ -198,6 +198,8 @@ class Study(NamedTuple):
     paper: Paper | None = None
     # Returns more pictures: file name's ending -> PNG.
     pictures: "Callable[[Study, Result], Mapping[str, bytes]] | None" = None
+    # Returns more parts of the page, Markdown.
+    sections: "Callable[[Study, Result], Sequence[str]] | None" = None
     x_label: str = "epoch"
     steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
 

@@ -16,18 +16,32 @@ MINUS = "minus baseline [95 % interval]"
 def of_run(study: Study, result: Result) -> list[str]:
     """Returns the tables of all variants, with their headings."""
     rows = verdicts.rows(study, result)
+    chosen = verdicts.choices(study, result)
     parts = []
     for variant in dict.fromkeys(row.variant for row in rows):
         if variant:
             settings = listed(study.variants.get(variant, {}))
             parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
         here = [row for row in rows if row.variant == variant]
+        choices = [
+            f"`{name}` is {_named(study, place)}"
+            for (tuned, name), place in chosen.items()
+            if tuned == variant
+        ]
+        if choices:
+            parts.append(f"Validation chose: {'; '.join(choices)}.")
         # Where nothing is compared, a word is left only for what was not run.
         judged = any(row.verdict != verdicts.ALONE for row in rows)
         compared = verdicts.is_compared(rows)
         parts += _first_table(study, here, compared, judged)
         parts += _other_metrics(study, here)
     return parts + _best_settings(study, rows)
+
+
+def _named(study: Study, place: verdicts.Place) -> str:
+    variant, method = place
+    of_one = len(study.variants) == 1 or variant == ""
+    return f"`{method}`" + ("" if of_one else f" at {variant}")
 
 
 def means(study: Study, row: Row) -> list[str]:
@@ -137,8 +151,9 @@ def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
 
 
 def _compared(row: Row, comparison: Comparison) -> list[str]:
-    metric, effect, p, _ = comparison
-    return [_difference(metric, effect, row.seeds), _p(effect.p), _p(p)]
+    metric, effect, p = comparison[:3]
+    corrected = f"{_p(p)}, not corrected" if comparison.is_primary else _p(p)
+    return [_difference(metric, effect, row.seeds), _p(effect.p), corrected]
 
 
 def _marked(row: Row, index: int) -> str:

@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from benchmarks.contenders import agr
 from benchmarks.contenders.makers import MakeOptimizer
-from benchmarks.data import Examples, Split
+from benchmarks.data import Examples, Split, Validated
 from benchmarks.models import described
 from benchmarks.study import (
     Curve,
@@ -42,7 +42,9 @@ def image_study(
     data_sets: Sequence[str],
     data: str,
     load: Callable[[Settings, pathlib.Path | None], Any],
-    part: Callable[[Job], Split[Examples]] = lambda job: job.data,
+    part: Callable[[Job], Split[Examples] | Validated[Examples]] = lambda job: (
+        job.data
+    ),
     model: nn.Module,
     presets: Mapping[str, Preset],
     methods: Mapping[str, Method] | None = None,
