@@ -45,8 +45,14 @@ def section(
         if where["page"] == result.study
     }
     heading = "## How far it repeats"
-    if not mine:
+    if not verdicts.is_compared(verdicts.rows(study, result)):
         return []
+    if not mine:
+        return [
+            heading,
+            "Not known: the A/A study, each baseline against itself with noise"
+            " of 1e-7 in its weights, leaves this page out.",
+        ]
     cells = verdicts.by_place(found) if found else {}
     rows = []
     for name, where in mine.items():

@@ -47,7 +47,11 @@ def test_the_page_has_deviation_and_limit():
     assert f"| slow | plain | 3 | {deviation:.1f} / {limit:.1f} |" in table
     *_, text = repeats.section(STUDY, page, aa_study("y"), found)
     assert "nothing of this page is here" in text
-    assert repeats.section(STUDY, page, aa_study(), found) == []
+    *_, text = repeats.section(STUDY, page, aa_study(), found)
+    assert "leaves this page out" in text
+    alone = STUDY._replace(methods={"plain": STUDY.methods["plain"]})
+    page = result_of({"plain": PLAIN}, variant="slow")
+    assert repeats.section(alone, page, aa_study("x"), found) == []
 
 
 def test_places_are_those_of_the_study():
