@@ -93,7 +93,7 @@ STUDY = _lga.lga_study(
             {
                 **COMMON,
                 "epochs": 10,
-                "limits": {"mnist": [10000, 2000], "cifar10": [3000, 1000]},
+                "limits": {"mnist": [10000, 2000], "cifar10": [2000, 1000]},
             },
             seeds=5,
             methods=list(lga.with_faster(*OPTIMIZERS)),

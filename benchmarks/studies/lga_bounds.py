@@ -85,9 +85,9 @@ STUDY = _lga.lga_study(
             {
                 **COMMON,
                 "epochs": 10,
-                "limits": {"mnist": [2000, 1000], "cifar10": [2000, 1000]},
+                "limits": {"mnist": [2000, 1000], "cifar10": [1200, 500]},
             },
-            seeds=5,
+            seeds=4,
             methods=list(lga.with_bounds(*OPTIMIZERS)),
         ),
         "paper": Preset(

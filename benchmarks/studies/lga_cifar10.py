@@ -86,7 +86,7 @@ STUDY = _lga.lga_study(
             methods=["sgd", "lga+sgd"],
         ),
         "small": Preset(
-            {**COMMON, "epochs": 10, "limits": {"cifar10": [5000, 1000]}},
+            {**COMMON, "epochs": 10, "limits": {"cifar10": [3000, 1000]}},
             seeds=3,
             methods=[n for p in OPTIMIZERS for n in (p, f"lga+{p}")],
         ),

@@ -126,7 +126,7 @@ STUDY = _lga.lga_study(
         ),
         "small": Preset(
             {**COMMON, "epochs": 10, "limits": {"mnist": [2000, 1000]}},
-            seeds=4,
+            seeds=3,
             methods=list(lga.with_faster(*OPTIMIZERS)),
         ),
         "paper": Preset(
