@@ -95,7 +95,7 @@ STUDY = _lga.lga_study(
                 "epochs": 10,
                 "limits": {"mnist": [10000, 2000], "cifar10": [2000, 1000]},
             },
-            seeds=5,
+            seeds=4,
             methods=list(lga.with_faster(*OPTIMIZERS)),
         ),
         "paper": Preset(
