@@ -224,10 +224,11 @@ def _list(options: argparse.Namespace) -> int:
         [
             Column("study", no_wrap=True),
             Column("question", min_width=20),
+            Column("table", min_width=12),
             Column("data", min_width=max(map(len, data.SETS))),
         ],
         [
-            (name, each.question, ", ".join(each.data_sets))
+            (name, each.question, each.tables, ", ".join(each.data_sets))
             for name, each in found.items()
         ],
     )

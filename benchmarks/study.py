@@ -46,6 +46,34 @@ class Paper(NamedTuple):
     remark: str  # What differs between their setting and ours.
 
 
+class Primary(NamedTuple):
+    """The one test that answers the question, named before the run.
+
+    It is not corrected for the others.
+    """
+
+    variant: str  # A study's, or one of its tuning.
+    method: str  # Compared with its baseline.
+    metric: str  # Its key.
+
+
+class Contender(NamedTuple):
+    """Several methods of a study, of which validation chooses one."""
+
+    description: str
+    methods: Sequence[str]
+    baseline: str | None = None  # Another contender.
+
+
+class Tuning(NamedTuple):
+    """What is chosen on examples for validation, and judged by the metrics."""
+
+    key: str  # Of Outcome.final; the smallest mean over the seeds is chosen.
+    contenders: Mapping[str, Contender]
+    # By what a choice among them is called.
+    variants: Mapping[str, Sequence[str]]
+
+
 class Preset(NamedTuple):
     """How large a run is."""
 
@@ -163,9 +191,15 @@ class Study(NamedTuple):
     variants: Mapping[str, Settings] = {"": {}}
     # Those of the variants' settings that a user would tune.
     tuned: Sequence[str] = ("learning_rate",)
+    tuning: Tuning | None = None
+    primary: Primary | None = None
+    # Which tables or figures of which paper it is, for the list of studies.
+    tables: str = "none"
     paper: Paper | None = None
     # Returns more pictures: file name's ending -> PNG.
     pictures: "Callable[[Study, Result], Mapping[str, bytes]] | None" = None
+    # Returns more parts of the page, Markdown.
+    sections: "Callable[[Study, Result], Sequence[str]] | None" = None
     x_label: str = "epoch"
     steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
 

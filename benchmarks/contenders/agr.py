@@ -5,6 +5,7 @@ from typing import Any
 
 import optax
 
+from benchmarks.contenders.entry_clipping import clip_entries
 from benchmarks.contenders.makers import MakeOptimizer, by_content
 from benchmarks.study import Job, Method
 import optaxmods
@@ -71,10 +72,23 @@ METHODS = {
     ),
 }
 
+# More controls, of the studies that name them.
+ENTRY_CLIPPING = {"factor": 10.0}
+ENTRY_CLIPPED = {
+    f"clip-entries+{plain}": Method(
+        f"each leaf's entries clipped at {ENTRY_CLIPPING['factor']:g} times"
+        f" their median size before {name}, a control",
+        plain,
+        arguments=ENTRY_CLIPPING,
+    )
+    for plain, name in {"adamw": "AdamW", "adan": "Adan"}.items()
+}
+
 IN_FRONT = {
     "agr": optaxmods.agr,
     "agr-all": optaxmods.agr,
     "clip": optax.clip_by_global_norm,
+    "clip-entries": clip_entries,
 }
 OPTIMIZERS = {
     "adamw": optax.adamw,

@@ -1,6 +1,6 @@
 """The contenders of the LGA study: each optimizer without and with LGA."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import optax
 
 from benchmarks.contenders.averaged_sgd import averaged_sgd
 from benchmarks.contenders.makers import MakeOptimizer, by_content
-from benchmarks.study import Method
+from benchmarks.study import Contender, Method, Tuning
 import optaxmods
 
 
@@ -110,6 +110,77 @@ def _methods() -> dict[str, Method]:
 
 
 METHODS = _methods()
+# What a user would pick instead.
+FACTORS = (3, 10)
+
+
+def with_faster(*names: str) -> dict[str, Method]:
+    """Returns each optimizer, with LGA, and alone at several times its rate.
+
+    Args:
+        names: Keys of ``OPTIMIZERS``.
+    """
+    methods = {}
+    for name in names:
+        methods |= {key: METHODS[key] for key in (name, f"lga+{name}")}
+        for factor in FACTORS:
+            methods[faster(name, factor)] = Method(
+                f"{OPTIMIZERS[name].description} at {factor} times the rate, a"
+                " control",
+                name,
+                arguments={
+                    **METHODS[name].arguments,
+                    "rate_factor": factor,
+                },
+            )
+    return methods
+
+
+def with_bounds(*names: str) -> dict[str, Method]:
+    """Returns what ``with_faster`` does, and LGA with other lower bounds.
+
+    Args:
+        names: Keys of ``OPTIMIZERS``.
+    """
+    methods = {}
+    for name in names:
+        methods |= with_faster(name)
+        arguments = METHODS[f"lga+{name}"].arguments
+        for bound in ("average", "momentum"):
+            methods[f"lga-{bound}+{name}"] = Method(
+                f"LGA with the lower bound {bound!r}, around"
+                f" {OPTIMIZERS[name].description}",
+                f"lga+{name}",
+                arguments={
+                    **arguments,
+                    "lga": {**arguments["lga"], "lower_bound": bound},
+                },
+            )
+    return methods
+
+
+def faster(name: str, factor: int) -> str:
+    return f"{name}-{factor}x"
+
+
+def tuning(
+    names: Sequence[str], variants: Mapping[str, Sequence[str]]
+) -> Tuning:
+    """Returns LGA at its rate beside each optimizer at the best of three.
+
+    Args:
+        names: Keys of ``OPTIMIZERS``.
+        variants: As in ``Tuning``.
+    """
+    known = {}
+    for name in names:
+        alone = [name, *(faster(name, factor) for factor in FACTORS)]
+        best = f"{name}, tuned"
+        known[best] = Contender(f"{name} alone, at the best rate", alone)
+        known[f"lga+{name} beside it"] = Contender(
+            f"lga+{name} at its own rate", [f"lga+{name}"], best
+        )
+    return Tuning("valid_loss", known, variants)
 
 
 @by_content
@@ -120,6 +191,8 @@ def maker(
     *,
     optimizer: Mapping[str, Any] | None = None,
     lga: Mapping[str, Any] | None = None,
+    rate_factor: float = 1.0,
+    factors: Callable[[], Any] | None = None,
 ) -> MakeOptimizer:
     """Returns a function of the learning rate that makes a method.
 
@@ -129,12 +202,17 @@ def maker(
         steps_per_epoch: The steps of a status window, but for two readings.
         optimizer: Arguments of what LGA is put around.
         lga: Those of LGA; without it there is none.
+        rate_factor: The method's learning rate in those that it is called with.
+        factors: Makes what the optimizer's updates go through, which makes the
+            rate fall; LGA's term does not.
     """
-    make_plain = OPTIMIZERS[name.split("+")[-1]].make
+    make_plain = OPTIMIZERS[name.split("+")[-1].split("-")[0]].make
     windows = {"epoch": steps_per_epoch, "step": 1}
 
     def make(rate: Any) -> optax.GradientTransformation:
-        plain = make_plain(rate, **(optimizer or {}))
+        plain = make_plain(rate_factor * rate, **(optimizer or {}))
+        if factors:
+            plain = optax.chain(plain, factors())
         if lga is None:
             return plain
         window = windows[lga["status_every"]]

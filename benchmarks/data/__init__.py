@@ -19,7 +19,14 @@ from benchmarks.data.images import (
     tinyimagenet,
 )
 from benchmarks.data.nuclei import Nuclei, dsb2018
-from benchmarks.data.splits import Examples, Rows, Split, quarter_indices
+from benchmarks.data.splits import (
+    Examples,
+    Rows,
+    Split,
+    Validated,
+    quarter_indices,
+    with_validation,
+)
 from benchmarks.data.tables import boston, california, diabetes
 from benchmarks.data.text import Text, wikitext2
 
@@ -107,6 +114,7 @@ __all__ = [
     "Set",
     "Split",
     "Text",
+    "Validated",
     "available",
     "boston",
     "california",
@@ -121,4 +129,5 @@ __all__ = [
     "quarter_indices",
     "tinyimagenet",
     "wikitext2",
+    "with_validation",
 ]

@@ -36,6 +36,33 @@ class Split(NamedTuple, Generic[Part]):
     test: Part
 
 
+class Validated(NamedTuple, Generic[Part]):
+    """A ``Split`` with a third part, on which settings are chosen."""
+
+    train: Part
+    valid: Part
+    test: Part
+
+
+def with_validation(split: Split[Examples], count: int) -> Validated[Examples]:
+    """Takes so many training examples for validation, always the same.
+
+    Classes keep their shares, as in ``stratified``.
+    """
+    labels = np.asarray(split.train.labels)
+    if not 0 < count < len(labels):
+        raise ValueError(
+            f"{count} of {len(labels)} training examples cannot be held out"
+        )
+    held_out = stratified(labels, count)
+    kept = np.setdiff1d(np.arange(len(labels)), held_out)
+
+    def part(rows: np.ndarray) -> Examples:
+        return jax.tree.map(lambda x: x[rows], split.train)
+
+    return Validated(part(kept), part(held_out), split.test)
+
+
 def stratified(labels: np.ndarray, limit: int | None) -> np.ndarray:
     """Returns the indices, ascending, of a sample in which classes keep shares.
 

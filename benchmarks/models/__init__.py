@@ -10,6 +10,12 @@ import flax.linen as nn
 
 from benchmarks.models.deep import VGG11, ResNet18, SmallResNet
 from benchmarks.models.language import SmallTransformer
+from benchmarks.models.pixels import (
+    ConvAutoencoder,
+    DenseAutoencoder,
+    TwoHeadedLeNet5,
+    UNet,
+)
 from benchmarks.models.small import (
     MLP,
     ConvNet,
@@ -34,7 +40,9 @@ def described(model: nn.Module) -> str:
 __all__ = [
     "MLP",
     "VGG11",
+    "ConvAutoencoder",
     "ConvNet",
+    "DenseAutoencoder",
     "LeNet5",
     "Regressor",
     "ResNet18",
@@ -42,5 +50,7 @@ __all__ = [
     "SmallResNet",
     "SmallTransformer",
     "TorchLeNet5",
+    "TwoHeadedLeNet5",
+    "UNet",
     "described",
 ]

@@ -17,12 +17,25 @@ PICTURES = {
 SMOKE = "A smoke run: it shows only that the program runs."
 
 
-def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
-    """Returns the page of one run; the pictures lie beside it."""
+def page(
+    study: Study,
+    result: Result,
+    pictures: Sequence[str],
+    more: Sequence[str] = (),
+) -> str:
+    """Returns the page of one run; the pictures lie beside it.
+
+    Args:
+        study: The study.
+        result: The run.
+        pictures: Their files.
+        more: Further parts, after the table.
+    """
     parts = [
         f"# {study.title}",
         study.question,
         _setting(study, result),
+        *_primary(study, result),
         "## Ours",
         *tables.of_run(study, result),
         caption(study, result, with_question=False),
@@ -31,6 +44,9 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
         words = verdicts.WORDS.items()
         parts.append("\n".join(f"- {word}: {means}" for word, means in words))
     parts.append(_methods(study, result))
+    if study.sections:
+        parts += study.sections(study, result)
+    parts += more
     if study.paper:
         parts += _paper(study.paper)
     parts += ["## Plots"]
@@ -39,6 +55,24 @@ def page(study: Study, result: Result, pictures: Sequence[str]) -> str:
         parts.append(f"![{PICTURES.get(ending, ending)}]({path})")
     parts += ["## How it was run", *_how(study, result)]
     return "\n\n".join(parts) + "\n"
+
+
+def _primary(study: Study, result: Result) -> list[str]:
+    """Names the primary test; the tables have its numbers."""
+    named = study.primary
+    if named is None:
+        return []
+    labels = {metric.key: metric.label for metric in study.metrics}
+    where = f", at {named.variant}" if named.variant else ""
+    baseline = verdicts.method(study, named.method).baseline
+    text = (
+        f"Primary test, named before anything was run: `{named.method}` against"
+        f" `{baseline}` in {labels[named.metric]}{where}; alone, it is not"
+        " corrected."
+    )
+    found = verdicts.primary(verdicts.rows(study, result))
+    verdict = found[1].verdict if found else verdicts.LEFT_OUT
+    return [f"{text} What came of it: **{verdict}**."]
 
 
 def overview(
@@ -146,6 +180,12 @@ def _methods(study: Study, result: Result) -> str:
             line += f"; compared with `{method.baseline}`"
         if method.claimed:
             line += ", which the paper claims it improves on"
+        lines.append(line)
+    for name, contender in verdicts.contenders(study).items():
+        line = f"- `{name}`: {contender.description}, chosen from"
+        line += f" {_in_code(contender.methods)} on validation"
+        if contender.baseline:
+            line += f"; compared with `{contender.baseline}`"
         lines.append(line)
     text = "\n".join(["The methods:", "", *lines])
     beyond = verdicts.beyond_preset(study, result)

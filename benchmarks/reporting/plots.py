@@ -323,7 +323,10 @@ def _draw_effects(
             _draw_effect(axes, place, comparison, looks[name].color)
             continue
         axes.annotate(
-            comparison.verdict if comparison else "not run",
+            # A contender is compared where it is tuned and nowhere else.
+            comparison.verdict
+            if comparison
+            else ("" if study.tuning else "not run"),
             (0.5, place),
             xycoords=axes.get_yaxis_transform(),
             ha="center",

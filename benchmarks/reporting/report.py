@@ -1,9 +1,16 @@
 """Tables of a run, for the terminal, as JSON and as Markdown with plots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import pathlib
 
-from benchmarks.reporting import pages, plots, tables, terminal, verdicts
+from benchmarks.reporting import (
+    pages,
+    plots,
+    repeats,
+    tables,
+    terminal,
+    verdicts,
+)
 from benchmarks.reporting.terminal import Column
 from benchmarks.runs import files, results
 from benchmarks.study import Result, Study
@@ -27,10 +34,18 @@ def write_all(
         out: The folder.
     """
     paths, overview = [], {}
+    aa, repeated = studies.get(repeats.NAME), None
+    if aa:
+        found = results.entries(repeats.NAME, aa, out / repeats.NAME)
+        # Of several presets the last is the largest.
+        repeated = found[-1].result if found else None
     for name, study in studies.items():
         overview[name] = {}
         for entry in results.entries(name, study, out / name):
-            contents = _made_from(study, entry.result, entry.name)
+            more = []
+            if aa and name != repeats.NAME:
+                more = repeats.section(study, entry.result, aa, repeated)
+            contents = _made_from(study, entry.result, entry.name, more)
             if not entry.is_packed:
                 contents[f"{entry.name}.json"] = results.pack(entry.result)
             paths += _write(out / name, contents)
@@ -85,8 +100,17 @@ def _write(
     return [folder / file_name for file_name in contents]
 
 
-def _made_from(study: Study, result: Result, name: str) -> dict[str, bytes]:
-    """Returns all files of a result but its JSON."""
+def _made_from(
+    study: Study, result: Result, name: str, more: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """Returns all files of a result but its JSON.
+
+    Args:
+        study: The study.
+        result: The result.
+        name: What the files are called.
+        more: Further parts of its page.
+    """
     pictures = {
         f"{name}.curves.png": plots.curves(study, result),
         f"{name}.effects.png": plots.effects(study, result),
@@ -95,5 +119,5 @@ def _made_from(study: Study, result: Result, name: str) -> dict[str, bytes]:
         for ending, png in study.pictures(study, result).items():
             pictures[f"{name}.{ending.removesuffix('.png')}.png"] = png
     drawn = {path: png for path, png in pictures.items() if png is not None}
-    page = pages.page(study, result, list(drawn))
+    page = pages.page(study, result, list(drawn), more)
     return {f"{name}.md": page.encode()} | drawn

@@ -16,18 +16,32 @@ MINUS = "minus baseline [95 % interval]"
 def of_run(study: Study, result: Result) -> list[str]:
     """Returns the tables of all variants, with their headings."""
     rows = verdicts.rows(study, result)
+    chosen = verdicts.choices(study, result)
     parts = []
     for variant in dict.fromkeys(row.variant for row in rows):
         if variant:
             settings = listed(study.variants.get(variant, {}))
             parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
         here = [row for row in rows if row.variant == variant]
+        choices = [
+            f"`{name}` is {_named(study, place)}"
+            for (tuned, name), place in chosen.items()
+            if tuned == variant
+        ]
+        if choices:
+            parts.append(f"Validation chose: {'; '.join(choices)}.")
         # Where nothing is compared, a word is left only for what was not run.
         judged = any(row.verdict != verdicts.ALONE for row in rows)
         compared = verdicts.is_compared(rows)
-        parts.append(_first_table(study, here, compared, judged))
+        parts += _first_table(study, here, compared, judged)
         parts += _other_metrics(study, here)
     return parts + _best_settings(study, rows)
+
+
+def _named(study: Study, place: verdicts.Place) -> str:
+    variant, method = place
+    of_one = len(study.variants) == 1 or variant == ""
+    return f"`{method}`" + ("" if of_one else f" at {variant}")
 
 
 def means(study: Study, row: Row) -> list[str]:
@@ -69,44 +83,54 @@ def count(number: int, noun: str) -> str:
 
 def _first_table(
     study: Study, rows: Sequence[Row], compared: bool, judged: bool
-) -> str:
-    """Returns what was measured, and the comparisons in the first metric."""
+) -> list[str]:
+    """Returns what was measured, and the comparisons in the first metric.
+
+    What is the same for all that was run is a line before the table.
+    """
     labels = [metric.label for metric in study.metrics]
-    header = ["method", "seeds", *labels, "diverged"]
+    run = [row for row in rows if row.seeds]
+    same_seeds = len({row.seeds for row in run}) == 1
+    diverged = any(row.diverged for row in run)
+    header = ["method"] + ["verdict"] * judged
+    first_number = len(header)
+    header += ["seeds"] * (not same_seeds) + labels + ["diverged"] * diverged
     if compared:
         header += [f"{labels[0]}: {MINUS}", "p", "p (Holm)"]
-    numbers = range(1, len(header))
-    if judged:
-        header.append("verdict")
     lines = []
     for row in rows:
-        line = [row.method, str(row.seeds), *means(study, row)]
-        line.append(str(row.diverged))
+        line = [row.method] + [_marked(row, 0)] * judged
+        line += [str(row.seeds)] * (not same_seeds) + means(study, row)
+        line += [str(row.diverged)] * diverged
         if row.comparisons:
             line += _compared(row, row.comparisons[0])
         elif compared:
             line += [NONE] * 3
-        if judged:
-            line.append(_marked(row, 0))
         lines.append(line)
-    return markdown(header, lines, numbers)
+    notes = [f"{count(run[0].seeds, 'seed')} each"] if same_seeds else []
+    notes += ["none diverged"] if run and not diverged else []
+    table = markdown(header, lines, range(first_number, len(header)))
+    note = ", ".join(notes)
+    return [f"{note[0].upper()}{note[1:]}.", table] if note else [table]
 
 
 def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:
-    """Returns the comparisons in all metrics but the first."""
-    header = ["metric", "method", MINUS, "p", "p (Holm)", "verdict"]
-    lines = [
-        [
-            metric.label,
-            row.method,
-            *_compared(row, row.comparisons[index]),
-            _marked(row, index),
+    """Returns a table of comparisons for each metric but the first."""
+    tables = []
+    for index, metric in enumerate(study.tested):
+        lines = [
+            [
+                row.method,
+                _marked(row, index),
+                *_compared(row, row.comparisons[index]),
+            ]
+            for row in rows
+            if index > 0 and row.comparisons and row.seeds
         ]
-        for index, metric in enumerate(study.tested)
-        for row in rows
-        if index > 0 and row.comparisons and row.seeds
-    ]
-    return [markdown(header, lines, right=(2, 3, 4))] if lines else []
+        if lines:
+            header = [metric.label, "verdict", MINUS, "p", "p (Holm)"]
+            tables.append(markdown(header, lines, right=(2, 3, 4)))
+    return tables
 
 
 def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
@@ -127,8 +151,9 @@ def _best_settings(study: Study, rows: Sequence[Row]) -> list[str]:
 
 
 def _compared(row: Row, comparison: Comparison) -> list[str]:
-    metric, effect, p, _ = comparison
-    return [_difference(metric, effect, row.seeds), _p(effect.p), _p(p)]
+    metric, effect, p = comparison[:3]
+    corrected = f"{_p(p)}, not corrected" if comparison.is_primary else _p(p)
+    return [_difference(metric, effect, row.seeds), _p(effect.p), corrected]
 
 
 def _marked(row: Row, index: int) -> str:

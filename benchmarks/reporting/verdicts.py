@@ -7,7 +7,15 @@ from typing import NamedTuple
 from benchmarks import data
 from benchmarks.reporting import paired
 from benchmarks.reporting.paired import Effect, Summary
-from benchmarks.study import Cell, Method, Metric, Result, Study
+from benchmarks.study import (
+    Cell,
+    Contender,
+    Method,
+    Metric,
+    Primary,
+    Result,
+    Study,
+)
 
 SIGNIFICANT = 0.05
 SMOKE = "smoke run"
@@ -17,7 +25,8 @@ BEYOND = "not run, not part of this preset"
 NOTHING = "no effect found"
 WORDS = {
     "reproduced": "better than the baseline, Holm p < 0.05, in the metric and"
-    " of the method that the paper's claim is about",
+    " of the method that the paper's claim is about, if often with other"
+    " networks, data or settings",
     "better": "better than the baseline, Holm p < 0.05, in another metric or"
     " of a method of which the paper claims nothing",
     "harmful": "worse than the baseline, Holm p < 0.05",
@@ -33,6 +42,7 @@ SHORT = {
 }
 
 Cells = Mapping[int, Cell]  # Of one variant and method, by seed.
+Place = tuple[str, str]  # A variant and a method.
 
 
 class Comparison(NamedTuple):
@@ -42,6 +52,7 @@ class Comparison(NamedTuple):
     effect: Effect
     p: float  # After Holm over all metrics and comparisons of the run.
     verdict: str
+    is_primary: bool = False  # Then p is not corrected.
 
     @property
     def is_found(self) -> bool:
@@ -79,8 +90,40 @@ def methods(study: Study, result: Result) -> list[str]:
     return _with_others(planned, (c.method for c in result.cells))
 
 
+def contenders(study: Study) -> Mapping[str, Contender]:
+    return study.tuning.contenders if study.tuning else {}
+
+
 def method(study: Study, name: str) -> Method:
+    """Returns a method, or a contender as if it were one."""
+    if name in contenders(study):
+        contender = contenders(study)[name]
+        return Method(contender.description, contender.baseline)
     return study.methods.get(name, Method("no longer a part of the study"))
+
+
+def choices(study: Study, result: Result) -> dict[Place, Place]:
+    """Returns what validation chose for each contender of each tuning.
+
+    That is the best mean of those of which no seed diverged; a contender of
+    which nothing was run is left out.
+    """
+    if study.tuning is None:
+        return {}
+    places, chosen = by_place(result), {}
+    key, known, names = study.tuning
+    for tuned, settings in names.items():
+        for name, contender in known.items():
+            means = {}
+            for setting in settings:
+                for tried in contender.methods:
+                    runs = places.get((setting, tried), {})
+                    mean = _summary(runs, key).mean
+                    if math.isfinite(mean):
+                        means[setting, tried] = mean
+            if means:
+                chosen[tuned, name] = min(means, key=means.__getitem__)
+    return chosen
 
 
 def by_place(result: Result) -> dict[tuple[str, str], dict[int, Cell]]:
@@ -99,10 +142,30 @@ def rows(study: Study, result: Result) -> list[Row]:
         for variant in variants(study, result)
         for name in methods(study, result)
     ]
+    chosen = choices(study, result)
+    places |= {tuned: places[place] for tuned, place in chosen.items()}
+    order += chosen
     effects = [_effects(study, places, place) for place in order]
-    # One family: a study looks for a difference in every metric.
+    primaries = [
+        study.primary == Primary(*place, metric.key)
+        for place, each in zip(order, effects, strict=True)
+        for metric, _ in zip(study.tested, each, strict=False)
+    ]
+    p_values = [effect.p for each in effects for effect in each]
+    # One family: a study looks for a difference in every metric. The primary
+    # test was named before, and is none of it.
+    others = iter(
+        paired.holm(
+            [
+                p
+                for p, is_primary in zip(p_values, primaries, strict=True)
+                if not is_primary
+            ]
+        )
+    )
     adjusted = iter(
-        paired.holm([effect.p for each in effects for effect in each])
+        (p if is_primary else next(others), is_primary)
+        for p, is_primary in zip(p_values, primaries, strict=True)
     )
     found = []
     for place, each in zip(order, effects, strict=True):
@@ -110,9 +173,11 @@ def rows(study: Study, result: Result) -> list[Row]:
         state = _state(study, result, places, place)
         comparisons = []
         for metric, effect in zip(study.tested, each, strict=False):
-            p = next(adjusted)
+            p, is_primary = next(adjusted)
             verdict = state or _verdict(study, place[1], metric, effect, p)
-            comparisons.append(Comparison(metric, effect, p, verdict))
+            comparisons.append(
+                Comparison(metric, effect, p, verdict, is_primary)
+            )
         found.append(
             Row(
                 *place,
@@ -132,6 +197,8 @@ def best_rows(study: Study, rows: Iterable[Row]) -> list[Row]:
     None where no choice was to be made: of one variant, and of those that are
     not a user's to choose, such as the noise.
     """
+    if study.tuning:  # Validation chooses.
+        return []
     sign = 1 if study.metrics[0].larger_is_better else -1
     by_method: dict[str, list[Row]] = {}
     for row in rows:
@@ -151,7 +218,20 @@ def best_rows(study: Study, rows: Iterable[Row]) -> list[Row]:
 
 def count_tests(rows: Iterable[Row]) -> int:
     """Returns how many tests Holm's family has."""
-    return sum(math.isfinite(c.p) for row in rows for c in row.comparisons)
+    return sum(
+        math.isfinite(c.p) and not c.is_primary
+        for row in rows
+        for c in row.comparisons
+    )
+
+
+def primary(rows: Iterable[Row]) -> tuple[Row, Comparison] | None:
+    """Returns the primary test, and the row that it is of."""
+    for row in rows:
+        for comparison in row.comparisons:
+            if comparison.is_primary:
+                return row, comparison
+    return None
 
 
 def sentences(study: Study, result: Result) -> list[str]:
@@ -161,10 +241,19 @@ def sentences(study: Study, result: Result) -> list[str]:
     compared = rows(study, result)
     if not is_compared(compared):
         return ["no verdict: its methods are measured, not compared"]
-    return [
+    lines = [
         f"{metric.label}: {_sum_up(compared, index)}"
         for index, metric in enumerate(study.tested)
     ]
+    if found := primary(compared):
+        row, comparison = found
+        where = f" at {row.variant}" if row.variant else ""
+        lines.insert(
+            0,
+            f"primary test, {row.method} in {comparison.metric.label}{where}:"
+            f" {comparison.verdict}",
+        )
+    return lines
 
 
 def legend(rows: Iterable[Row]) -> str:
@@ -272,7 +361,8 @@ def _state(
         return f"diverged in {diverged(runs)} of {len(runs)}"
     baseline = method(study, name).baseline
     if baseline is None:
-        used = {other.baseline for other in study.methods.values()}
+        known = [*study.methods.values(), *contenders(study).values()]
+        used = {other.baseline for other in known}
         return "baseline" if name in used else ALONE
     others = places.get((variant, baseline))
     if not others:

@@ -30,6 +30,7 @@ def alpha_study(
     load: Callable[[Settings, pathlib.Path | None], Any],
     model: nn.Module,
     presets: Mapping[str, Preset],
+    tables: str,
 ) -> Study:
     """Returns a study that looks at alpha, layer by layer, while it trains.
 
@@ -42,6 +43,7 @@ def alpha_study(
         model: Called as ``model(inputs, train=...)`` for logits.
         presets: Settings have epochs, batch_size, learning_rate, weight_decay,
             and looks, the number of batches that are looked at.
+        tables: Which of which paper the study is.
     """
     return Study(
         title=title,
@@ -53,6 +55,7 @@ def alpha_study(
         curves=alpha.CURVES,
         methods=METHODS,
         presets=presets,
+        tables=tables,
         load=load,
         run=functools.partial(alpha.run, model),
         pictures=functools.partial(

@@ -26,6 +26,7 @@ def mnist_study(network: str, model: nn.Module) -> Study:
         data="MNIST; small and smoke take a fixed sample, stratified by class",
         load=functools.partial(_load, "mnist"),
         model=model,
+        tables="none; AGR",
         presets={
             "smoke": Preset(
                 {**common, "epochs": 1, **_limits(200, 100)},
@@ -70,6 +71,7 @@ def cifar_study(
         methods={key: agr.METHODS[key] for key in CIFAR_METHODS},
         variants={"": {}},
         paper=paper,
+        tables="AGR, Table 5, a row of it" if paper else "none; AGR",
         presets={
             "smoke": Preset(
                 {**common, "batch_size": 16, "epochs": 1, **_limits(32, 16)},

@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from benchmarks.contenders import agr
 from benchmarks.contenders.makers import MakeOptimizer
-from benchmarks.data import Examples, Split
+from benchmarks.data import Examples, Split, Validated
 from benchmarks.models import described
 from benchmarks.study import (
     Curve,
@@ -18,8 +18,10 @@ from benchmarks.study import (
     Outcome,
     Paper,
     Preset,
+    Primary,
     Settings,
     Study,
+    Tuning,
 )
 from benchmarks.training import classification, loop
 
@@ -40,7 +42,9 @@ def image_study(
     data_sets: Sequence[str],
     data: str,
     load: Callable[[Settings, pathlib.Path | None], Any],
-    part: Callable[[Job], Split[Examples]] = lambda job: job.data,
+    part: Callable[[Job], Split[Examples] | Validated[Examples]] = lambda job: (
+        job.data
+    ),
     model: nn.Module,
     presets: Mapping[str, Preset],
     methods: Mapping[str, Method] | None = None,
@@ -49,6 +53,9 @@ def image_study(
     metrics: Sequence[Metric] = classification.METRICS,
     curves: Sequence[Curve] = classification.CURVES,
     paper: Paper | None = None,
+    tables: str,
+    tuning: Tuning | None = None,
+    primary: Primary | None = None,
 ) -> Study:
     """Returns a study that is judged by accuracy and loss after training.
 
@@ -71,6 +78,9 @@ def image_study(
             first.
         curves: Those to draw.
         paper: The paper's numbers.
+        tables: Which of which paper the study is.
+        tuning: What validation chooses, where ``load`` returns such examples.
+        primary: The test that answers the question.
     """
     make = make or agr.usual_optimizer
 
@@ -104,4 +114,7 @@ def image_study(
         run=run,
         variants=LEARNING_RATES if variants is None else variants,
         paper=paper,
+        tables=tables,
+        tuning=tuning,
+        primary=primary,
     )

@@ -13,6 +13,7 @@ COMMON = {
 }
 
 STUDY = alpha_study(
+    tables="none; AGR",
     title="The coefficients of AGR in a small convolutional network",
     question="How strongly does AGR damp real gradients, layer by layer?",
     data_sets=["digits"],

@@ -36,6 +36,7 @@ def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
 
 
 STUDY = alpha_study(
+    tables="none; AGR",
     title="The coefficients of AGR in a small Transformer",
     question=(
         "How strongly does AGR damp real gradients, layer by layer? (The"

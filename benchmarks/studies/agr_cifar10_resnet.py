@@ -8,6 +8,7 @@ from benchmarks.study import Preset
 COMMON = {"batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-2}
 
 STUDY = image_study(
+    tables="none; AGR",
     title="AGR on CIFAR-10 with a small ResNet",
     question="Does AGR change what a small residual network learns?",
     data_sets=["cifar10"],

@@ -8,6 +8,7 @@ from benchmarks.study import Preset
 COMMON = {"batch_size": 32, "vmapped": True, "weight_decay": 1e-4}
 
 STUDY = image_study(
+    tables="none; AGR",
     title="AGR on 8x8 digits",
     question="Does AGR change what a small convolutional network learns?",
     data_sets=["digits"],

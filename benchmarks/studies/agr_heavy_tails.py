@@ -37,6 +37,7 @@ def noise(scale: float, degrees: float):
 
 
 STUDY = image_study(
+    tables="none; AGR",
     title="AGR under heavy-tailed gradient noise, on 8x8 digits",
     question=(
         "Does damping the largest entries help where Student's t noise, of the"

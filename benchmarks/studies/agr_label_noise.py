@@ -6,7 +6,8 @@ from benchmarks import data
 from benchmarks.models import SmallCNN
 from benchmarks.studies._images import SMOKE, image_study
 from benchmarks.study import Preset, Settings
-from benchmarks.training.noise import mislabel
+from benchmarks.training.classification import CURVES, METRICS
+from benchmarks.training.noise import labelled_wrongly, mislabel
 
 COMMON = {
     "batch_size": 32,
@@ -28,6 +29,7 @@ def load(
 
 
 STUDY = image_study(
+    tables="none; AGR",
     title="AGR under label noise, on 8x8 digits",
     question=(
         "Does damping the largest entries help where wrong labels make them?"
@@ -37,6 +39,8 @@ STUDY = image_study(
     load=load,
     part=lambda job: job.data[f"{job.settings['wrong_labels']:g}"],
     model=SmallCNN(),
+    metrics=labelled_wrongly(METRICS),
+    curves=labelled_wrongly(CURVES),
     variants={
         f"{share:.0%} wrong": {"wrong_labels": share} for share in SHARES
     },

@@ -197,5 +197,6 @@ STUDY = Study(
     load=load,
     run=run,
     variants=VARIANTS,
+    tables="none; AGR",
     x_label="epochs, five at a time",
 )

@@ -84,10 +84,13 @@ def _chained(
 
 
 STUDY = image_study(
+    tables="none; all three",
     title="Optimizers side by side on 8x8 digits",
     question=(
         "How do the methods run? Runs this few and this small do not show that"
-        " one is better than another; no rate is tuned."
+        " one is better than another; no rate is tuned. That lga+sgd is"
+        " 'reproduced' means its direction alone: network, data and gamma are"
+        " not the paper's, and SGD's rate is a small one."
     ),
     data_sets=["digits"],
     data="scikit-learn's digits, 1,437 to train on and 360 to test on",

@@ -247,5 +247,6 @@ STUDY = Study(
     run=run,
     variants=VARIANTS,
     paper=PAPER,
+    tables="GAL, Table V, on the last hidden layer",
     x_label="tens of epochs",
 )

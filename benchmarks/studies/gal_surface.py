@@ -158,6 +158,7 @@ STUDY = Study(
     pictures=functools.partial(
         paths.pictures, surface=surface.surface, start=surface.START
     ),
+    tables="GAL, Fig. 4",
     x_label="fiftieth of the run's steps",
     steps=lambda settings: 1,
 )

@@ -85,4 +85,5 @@ STUDY = Study(
     },
     load=lambda settings, data_dir: data.digits(data_dir).train,
     run=floor.run,
+    tables="none; LGA",
 )

@@ -67,6 +67,7 @@ STUDY = image_study(
         limit_test=settings["limit_test"],
     ),
     model=TorchLeNet5(),
+    tables="LGA, Table 2, and Table 1 of MNIST",
     methods=lga.METHODS,
     make=make,
     variants=LEARNING_RATES,

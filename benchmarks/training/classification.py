@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.contenders.makers import MakeOptimizer
-from benchmarks.data import Examples, Split
+from benchmarks.data import Examples, Split, Validated
 from benchmarks.study import Curve, Metric, Outcome
 from benchmarks.training import loop
 
@@ -40,10 +40,21 @@ class Curves(NamedTuple):
     test_accuracy: jax.Array
 
 
+class ValidatedCurves(NamedTuple):
+    """``Curves`` where there are examples for validation, too."""
+
+    train_loss: jax.Array
+    train_accuracy: jax.Array
+    test_loss: jax.Array
+    test_accuracy: jax.Array
+    valid_loss: jax.Array
+    valid_accuracy: jax.Array
+
+
 def train(
     model: nn.Module,
     make_optimizer: MakeOptimizer,
-    data: Split[Examples],
+    data: Split[Examples] | Validated[Examples],
     *,
     learning_rate: float,
     seeds: Sequence[int],
@@ -52,7 +63,7 @@ def train(
     vmapped: bool | None = None,
     measured_train: int | None = loop.MEASURED_TRAIN,
     on_epoch: Callable[[], None] = lambda: None,
-) -> Curves:
+) -> Any:
     """Trains one network a seed, all seeds in one program.
 
     A seed fixes the initial weights and the batches of every epoch whatever
@@ -64,7 +75,7 @@ def train(
         make_optimizer: The method; called with the learning rate. Its update
             is given the batch's loss as ``value`` and a ``key`` of the step,
             and GAL's theta is drawn by the seed.
-        data: The images to train and to test on.
+        data: The images to train and to test on, and those for validation.
         learning_rate: What the method is called with.
         seeds: One run each.
         epochs: Passes over the training images.
@@ -79,7 +90,7 @@ def train(
         on_epoch: Called after each epoch.
 
     Returns:
-        The curves of all seeds.
+        The curves of all seeds: ``Curves``, or ``ValidatedCurves``.
     """
     vmapped = loop.is_vmapped(vmapped)
     runs = loop.epochs_of(
@@ -100,7 +111,7 @@ def train(
     return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
 
 
-def outcomes(curves: Curves) -> list[Outcome]:
+def outcomes(curves: Curves | ValidatedCurves) -> list[Outcome]:
     """Returns the curves seed by seed, with their last points."""
     by_name = {
         name: np.asarray(curve, np.float64)
@@ -119,17 +130,21 @@ def outcomes(curves: Curves) -> list[Outcome]:
 def _measure(
     model: nn.Module,
     runs: loop.Run,
-    data: Split[Examples],
+    data: Split[Examples] | Validated[Examples],
     vmapped: bool,
     seen: int | None,
-) -> Curves:
-    def measure_one(run: loop.Run) -> Curves:
+) -> Curves | ValidatedCurves:
+    def measure_one(run: loop.Run) -> Curves | ValidatedCurves:
         variables = {"params": run.params, **run.statistics}
         first = jax.tree.map(lambda x: x[:seen], data.train)
-        return Curves(
+        found = (
             *evaluate(model, variables, first),
             *evaluate(model, variables, data.test),
         )
+        if isinstance(data, Validated):
+            more = evaluate(model, variables, data.valid)
+            return ValidatedCurves(*found, *more)
+        return Curves(*found)
 
     return loop.each_seed(measure_one, vmapped)(runs)
 

@@ -1,6 +1,8 @@
 """Training of one network by one method, for several seeds at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+import contextvars
 import functools
 import itertools
 from typing import Any, NamedTuple
@@ -19,6 +21,28 @@ from optaxmods import adjuster_params
 # Training loss and accuracy are those of so many training examples, the first
 # ones, unless a study says otherwise.
 MEASURED_TRAIN = 2000
+
+
+# Of the noise in the initial weights; see ``weight_noise``.
+_WEIGHT_NOISE = contextvars.ContextVar("weight_noise", default=0.0)
+
+
+@contextlib.contextmanager
+def weight_noise(scale: float) -> Iterator[None]:
+    """Adds normal noise of this deviation to the initial weights of all runs.
+
+    Whatever study trains within: a run and its repetition with noise of the
+    size of a rounding error part as runs on two machines do.
+    """
+    token = _WEIGHT_NOISE.set(scale)
+    try:
+        yield
+    finally:
+        _WEIGHT_NOISE.reset(token)
+
+
+def current_weight_noise() -> float:
+    return _WEIGHT_NOISE.get()
 
 
 class Objective(NamedTuple):
@@ -172,6 +196,16 @@ def _initial_variables(
     return jax.vmap(init_one)(seeds)
 
 
+@jax.jit
+def _with_noise(params: Any, seeds: jax.Array, scale: float) -> Any:
+    def noisy(params: Any, seed: jax.Array) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed), 4)
+        noise = optax.tree.random_like(key, params, jax.random.normal)
+        return optax.tree.add_scale(params, scale, noise)
+
+    return jax.vmap(noisy)(params, seeds)
+
+
 def _start(
     model: nn.Module,
     make_optimizer: MakeOptimizer,
@@ -181,6 +215,8 @@ def _start(
 ) -> Run:
     variables = dict(_initial_variables(model, seeds, inputs[:1]))
     params = variables.pop("params")
+    if scale := current_weight_noise():
+        params = _with_noise(params, seeds, scale)
 
     def init_one(params: Any, seed: jax.Array) -> optax.OptState:
         if isinstance(make_optimizer, WithAdjuster):

@@ -1,7 +1,8 @@
 """Wrong labels and heavy-tailed gradients."""
 
+from collections.abc import Sequence
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -10,6 +11,9 @@ import numpy as np
 import optax
 
 from benchmarks.data import Examples
+from benchmarks.study import Curve, Metric
+
+Shown = TypeVar("Shown", Metric, Curve)
 
 
 def mislabel(
@@ -26,6 +30,16 @@ def mislabel(
     shift = generator.integers(1, num_classes, count)
     labels[wrong] = (labels[wrong] + shift) % num_classes
     return examples._replace(labels=jnp.asarray(labels))
+
+
+def labelled_wrongly(shown: Sequence[Shown]) -> list[Shown]:
+    """Says of training losses that they are on the wrong labels, too."""
+    return [
+        each._replace(label=f"{each.label}, wrong labels included")
+        if each.key == "train_loss"
+        else each
+        for each in shown
+    ]
 
 
 def student_t(

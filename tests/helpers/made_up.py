@@ -170,6 +170,10 @@ def result_with_losses(scores, losses):
     return result._replace(cells=cells)
 
 
-def table_row(text, method):
-    (line,) = [x for x in text.splitlines() if x.startswith(f"| {method} |")]
+def table_row(text, method, header="method"):
+    """Returns a method's row of the first table with such a header."""
+    start = f"\n| {header} |"
+    _, _, table = text.partition(start)
+    table, *_ = f"{start}{table}".split("\n\n")
+    (line,) = [x for x in table.splitlines() if x.startswith(f"| {method} |")]
     return [part.strip() for part in line.strip("|").split("|")]

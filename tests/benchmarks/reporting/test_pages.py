@@ -26,13 +26,14 @@ def test_the_page_has_every_metric():
     scores = {"plain": [0.0] * 3, "claimed": [0.1, 0.2, 0.3]}
     losses = {"plain": [10.0, 20.0, 30.0], "claimed": [9.0, 19.01, 29.0]}
     page = pages.page(TWO, result_with_losses(scores, losses), [])
-    (line,) = [x for x in page.splitlines() if x.startswith("| loss |")]
-    cells = [part.strip() for part in line.strip("|").split("|")]
-    assert cells[:2] == ["loss", "claimed"]
-    assert cells[2].startswith("-1.00 [-1.01, -0.98]")
-    # Of t = -299 and two degrees of freedom; Holm doubles the smaller of two.
-    assert cells[3:] == ["1e-05", "2e-05", "**better**"]
-    assert table_row(page, "claimed")[-1] == "no effect found"
+    assert table_row(page, "claimed", "loss") == [
+        "claimed",
+        "**better**",
+        "-1.00 [-1.01, -0.98]",
+        # Of t = -299 and two degrees of freedom; Holm doubles the smaller.
+        *("1e-05", "2e-05"),
+    ]
+    assert table_row(page, "claimed")[1] == "no effect found"
     assert "Holm's correction over 2 tests" in page
 
 
@@ -62,7 +63,7 @@ def test_what_cannot_be_run_is_listed_with_the_reason():
     changed = ONE._replace(methods=methods)
     result = result_of({name: BETTER for name in STUDY.methods})
     page = pages.page(changed, result, [])
-    assert table_row(page, "odd")[-1] == "not run, it is odd"
+    assert table_row(page, "odd")[1] == "not run, it is odd"
     assert "- `odd`: an idea" in page
     # To repeat the run it need not be named.
     assert "--methods" not in page
@@ -77,7 +78,7 @@ def test_a_metric_that_only_describes_is_not_compared():
     for page, tests in zip(both, ("2 tests", "1 test,"), strict=True):
         assert f"Holm's correction over {tests}" in page
     assert ["\n| loss |" in page for page in both] == [True, False]
-    assert "| score, % | loss |" in both[1]
+    assert "| score, % | loss |" in both[1]  # Beside each other.
     assert ["but loss is tested" in page for page in both] == [False, True]
     assert len(verdicts.sentences(changed, result)) == 1
     assert plots.effects(changed, result)
@@ -88,8 +89,8 @@ def test_nothing_is_said_of_comparisons_where_there_are_none():
     changed = ONE._replace(methods={name: Method(name) for name in names})
     result = result_of({"first": PLAIN, "second": BETTER})
     page = pages.page(changed, result, [])
-    assert table_row(page, "first") == ["first", "3", "60.0 ± 10.0", "0"]
-    assert table_row(page, "method")[-1] == "diverged"
+    assert table_row(page, "first") == ["first", "60.0 ± 10.0"]
+    assert "\n3 seeds each, none diverged.\n" in page
     for word in "verdict", "Verdict", "baseline", "Holm", *verdicts.WORDS:
         assert word not in page
     assert verdicts.sentences(changed, result) == [
@@ -98,8 +99,8 @@ def test_nothing_is_said_of_comparisons_where_there_are_none():
     # But for what was not run.
     page = pages.page(changed, result_of({"first": PLAIN}), [])
     left_out = "not run, left out or not reached"
-    assert table_row(page, "second") == ["second", "0", "-", "0", left_out]
-    assert table_row(page, "first")[-1] == "without a baseline"
+    assert table_row(page, "second") == ["second", left_out, "-"]
+    assert table_row(page, "first")[1] == "without a baseline"
 
 
 def test_a_smoke_run_is_not_judged():
@@ -122,25 +123,24 @@ def test_the_page_has_the_numbers():
     page = pages.page(ONE, result, ["small.curves.png"])
     assert table_row(page, "claimed") == [
         "claimed",
-        "3",
+        "no effect found",
         "70.0 ± 10.0",
-        "0",
         "+20.0 [-4.8, +44.8]",
         "0.074",
         "0.074",
-        "no effect found",
     ]
     assert table_row(page, "plain") == [
-        *["plain", "3", "50.0 ± 0.0", "0", *["-"] * 3, "baseline"]
+        *["plain", "baseline", "50.0 ± 0.0", *["-"] * 3]
     ]
     assert table_row(page, "control") == [
-        *["control", "0", "-", "0", *["-"] * 3, verdicts.LEFT_OUT]
+        *["control", verdicts.LEFT_OUT, *["-"] * 4]
     ]
     for text in (
         "# A made-up study",
         "Does it work?",
         "six numbers",
         "Preset: small (epochs 2)",
+        "\n3 seeds each, none diverged.\n",
         "two-sided t, with Holm's correction over 1 test,",
         "![The curves, mean and range over the seeds](small.curves.png)",
         "jax 0.0.1",
@@ -151,6 +151,19 @@ def test_the_page_has_the_numbers():
     ):
         assert text in page
     assert "Not the preset's" not in page
+
+
+def test_seeds_and_divergence_have_columns_where_they_differ():
+    result = result_of({"plain": PLAIN, "claimed": [NAN, 0.6, 0.7]})
+    page = pages.page(ONE, result, [])
+    assert table_row(page, "claimed") == [
+        *["claimed", "diverged in 1 of 3", "-", "1", *["-"] * 3]
+    ]
+    assert "\n3 seeds each.\n" in page
+    result = result_of({"plain": PLAIN[:2], "claimed": SPREAD})
+    page = pages.page(ONE, result, [])
+    assert table_row(page, "plain")[2:4] == ["2", "55.0 ± 7.1"]
+    assert "\nNone diverged.\n" in page
 
 
 def best_settings_of(changed, result):

@@ -73,7 +73,7 @@ def test_the_overview_tells_why_a_study_was_not_run(why, tmp_path):
     run_into(tmp_path)
     report.write_all({"another": another, NAME: was_run}, tmp_path)
     overview = (tmp_path / "README.md").read_text()
-    assert table_row(overview, "another") == [
+    assert table_row(overview, "another", "study") == [
         "another",
         "-",
         "And this?",

@@ -14,6 +14,7 @@ from benchmarks.contenders.makers import WithAdjuster
 from benchmarks.contenders.surface import DRAWS
 from benchmarks.runs import cells
 from benchmarks.studies import (
+    aa,
     agr_label_noise,
     agr_small_matrices,
     gal_regression,
@@ -28,6 +29,7 @@ VALUES = {
     "convention": ("paper", "released"),
     "difference": ("regularized", "printed"),
     "draw": ("ones", "normal"),
+    "factor": (10.0, 0.5),
     "gamma": (1e-3, 2e-3),
     "hidden_sizes": ((8,), (9,)),
     "learns": (True, False),
@@ -57,6 +59,7 @@ VALUES = {
     "share": (10, 20),
     "strength": (0.5, 0.6),
     "tentative_step": (1.0, 2.0),
+    "weight_noise": (1e-3, 2e-3),
     "widths": ((5, 2), (6, 2)),
 }
 # Of the optimizers in the settings of the surface.
@@ -72,7 +75,10 @@ SETTINGS = {
     "sync_period": (2, 3),
 }
 # Three steps an epoch.
-FEW = {"batch_size": 4, "epochs": 4, "weight_decay": 0.1, "gamma": 1e-3}
+FEW = {
+    **{"batch_size": 4, "epochs": 4, "weight_decay": 0.1, "gamma": 1e-3},
+    "validation": 4,
+}
 STEPS = 12
 SHARED = Configuration("", "small", {}, "", Data("", [], ""))
 
@@ -155,8 +161,13 @@ class BuiltError(Exception):
 def build(monkeypatch):
     """Returns what a study makes of a method, or what that does."""
 
+    def weights():
+        """Returns the noise that a study trains with, where it has some."""
+        noise = loop.current_weight_noise()
+        return {"weight_noise": noise} if noise else {}
+
     def stop(*args, **settings):
-        raise BuiltError(*args, settings)
+        raise BuiltError(*args, {**settings, **weights()})
 
     descents = surface.descents
     monkeypatch.setattr(loop, "epochs_of", stop)
@@ -166,10 +177,13 @@ def build(monkeypatch):
     examples = data.Examples(jnp.zeros((12, 2)), jnp.zeros(12, jnp.int32))
     split = data.Split(examples, examples)
     given = {
+        "aa": dict.fromkeys(aa.PAGES, split),
         "agr-label-noise": {f"{s:g}": split for s in agr_label_noise.SHARES},
         "gal-regression": dict.fromkeys(gal_regression.TABLES, split),
         "gal-surface": surface.START,
         "agr-small-matrices": dict.fromkeys(agr_small_matrices.DATA, split),
+        "lga-autoencoder": dict.fromkeys(("mnist", "cifar10"), split),
+        "lga-bounds": dict.fromkeys(("mnist", "cifar10"), split),
         "lga-floor": examples,
     }
 
@@ -179,7 +193,8 @@ def build(monkeypatch):
         with pytest.raises(BuiltError) as built:
             studies.find(name).run(job)
         if name != "gal-surface":
-            return behaviour(built.value.args[1])
+            noise = built.value.args[-1].get("weight_noise", 0.0)
+            return [*behaviour(built.value.args[1]), np.asarray(noise)]
         (told,) = built.value.args
         path = descents(**{**told, "steps": 5})
         return behaviour(told["make"]) + jax.tree.leaves(path)

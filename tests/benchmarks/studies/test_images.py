@@ -1,5 +1,7 @@
 """What the studies of images share, and what every preset names."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -53,7 +55,7 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
             job = Job(method, settings, [0, 1], loaded, lambda: None, arguments)
             assert len(found.run(job)) == 2
             _, make, trained_on, given = made[-1]
-            assert isinstance(trained_on, data.Split)
+            assert isinstance(trained_on, data.Split | data.Validated)
             assert given["seeds"] == [0, 1]
             assert given["learning_rate"] == settings["learning_rate"]
             key = {"key": jax.random.key(0), "value": 1.0}
@@ -93,3 +95,14 @@ def test_presets_of_a_study_name_what_it_has():
         for preset in found.presets.values():
             assert set(preset.methods or []) <= set(found.methods)
             assert set(preset.variants or []) <= set(found.variants)
+
+
+def test_every_study_tells_which_table_of_which_paper_it_is():
+    for name, found in studies.find_all().items():
+        papers = {"agr": "AGR", "gal": "GAL", "lga": "LGA"}
+        kind, _, what = found.tables.rpartition("; ")
+        assert kind in ("", "none")
+        assert what.startswith(papers.get(name.split("-")[0], "all three"))
+        if not kind:
+            assert re.search(r"(Tables?|Fig\.) [IVX0-9]", what)
+            assert found.paper

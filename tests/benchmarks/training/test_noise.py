@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import data
+from benchmarks import data, studies
 from benchmarks.training import noise
+from benchmarks.training.classification import CURVES, METRICS
 from tests.helpers.agr_runs import random_tree
 
 
@@ -81,3 +82,16 @@ def test_noise_follows_its_key():
     same = {"a": jnp.ones(8), "b": jnp.ones(8)}
     drawn = noise_of(same, jax.random.key(5))
     assert np.all(drawn["a"] != drawn["b"])
+
+
+def test_training_losses_are_said_to_be_on_wrong_labels():
+    for shown in (METRICS, CURVES):
+        labels = {e.key: e.label for e in noise.labelled_wrongly(shown)}
+        for each in shown:
+            wrong = ", wrong labels included" * (each.key == "train_loss")
+            assert labels[each.key] == each.label + wrong
+    for name in ("agr-label-noise", "gal-digits"):
+        found = studies.find(name)
+        for each in (*found.metrics, *found.curves):
+            told = "wrong labels included" in each.label
+            assert told == (each.key == "train_loss")

@@ -1,0 +1,215 @@
+"""Training on any task whose examples are arrays, for seeds.
+
+What a task minimizes and what is told of its outputs are functions; every
+number is measured on training, validation and test examples alike.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.contenders.makers import MakeOptimizer
+from benchmarks.data import Examples, Validated
+from benchmarks.study import Outcome
+from benchmarks.training import loop
+
+PARTS = ("train", "valid", "test")
+EVALUATED_AT_ONCE = 250
+Numbers = Mapping[str, jax.Array]
+
+
+class Task(NamedTuple):
+    """What is minimized, and what is told; each of outputs and targets."""
+
+    losses: Callable[[Any, jax.Array], jax.Array]  # Each example's.
+    numbers: Callable[[Any, jax.Array], Numbers]  # Each example's, by name.
+
+
+def _squared_errors(outputs: Any, targets: jax.Array) -> jax.Array:
+    axes = tuple(range(1, targets.ndim))
+    return jnp.mean((outputs - targets) ** 2, axis=axes)
+
+
+def _pixel_entropies(outputs: Any, targets: jax.Array) -> jax.Array:
+    """Mean binary cross-entropy of logits; targets are from 0 to 1."""
+    axes = tuple(range(1, targets.ndim))
+    losses = jnp.logaddexp(0.0, outputs) - outputs * targets
+    return jnp.mean(losses, axis=axes)
+
+
+def _overlap(outputs: Any, targets: jax.Array) -> jax.Array:
+    """Intersection over union of what is marked; 1 where nothing is."""
+    axes = tuple(range(1, targets.ndim))
+    found, real = outputs > 0, targets > 0.5
+    both = jnp.sum(found & real, axis=axes, dtype=jnp.float32)
+    either = jnp.sum(found | real, axis=axes, dtype=jnp.float32)
+    return jnp.where(either > 0, both / jnp.maximum(either, 1), 1.0)
+
+
+def _hits(outputs: Any, targets: jax.Array) -> jax.Array:
+    hits = jnp.argmax(outputs, axis=-1) == targets
+    return hits.astype(jnp.float32)
+
+
+def _two_losses(outputs: Any, targets: jax.Array) -> Numbers:
+    classes, rotations = outputs
+    return {
+        "loss_cls": loop.cross_entropy(classes, targets[:, 0]),
+        "loss_rot": loop.cross_entropy(rotations, targets[:, 1]),
+    }
+
+
+def _sum_of_two(outputs: Any, targets: jax.Array) -> jax.Array:
+    return sum(_two_losses(outputs, targets).values(), jnp.zeros([]))
+
+
+def _two_tasks(outputs: Any, targets: jax.Array) -> Numbers:
+    losses = _two_losses(outputs, targets)
+    return {
+        **losses,
+        "loss": losses["loss_cls"] + losses["loss_rot"],
+        "accuracy_cls": _hits(outputs[0], targets[:, 0]),
+        "accuracy_rot": _hits(outputs[1], targets[:, 1]),
+    }
+
+
+TASKS = {
+    "classes": Task(
+        loop.cross_entropy,
+        lambda outputs, targets: {
+            "loss": loop.cross_entropy(outputs, targets),
+            "accuracy": _hits(outputs, targets),
+        },
+    ),
+    "squared error": Task(
+        _squared_errors,
+        lambda outputs, targets: {"loss": _squared_errors(outputs, targets)},
+    ),
+    "pixels": Task(
+        _pixel_entropies,
+        lambda outputs, targets: {"loss": _pixel_entropies(outputs, targets)},
+    ),
+    "mask": Task(
+        _pixel_entropies,
+        lambda outputs, targets: {
+            "loss": _pixel_entropies(outputs, targets),
+            "overlap": _overlap(outputs, targets),
+        },
+    ),
+    "class and rotation": Task(_sum_of_two, _two_tasks),
+}
+
+
+# Cached, so that an objective is one object and is compiled once.
+@functools.cache
+def objective(name: str) -> loop.Objective:
+    """Returns what a task of this name minimizes."""
+    losses = TASKS[name].losses
+    return loop.Objective(
+        None, lambda model, params, outputs, targets: losses(outputs, targets)
+    )
+
+
+def train(
+    model: nn.Module,
+    make_optimizer: MakeOptimizer,
+    data: Validated[Examples],
+    task: str,
+    *,
+    learning_rate: float,
+    seeds: Sequence[int],
+    epochs: int,
+    batch_size: int,
+    measured_train: int | None = loop.MEASURED_TRAIN,
+    vmapped: bool | None = None,
+    on_epoch: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
+    """Trains one network a seed; the arguments are ``classification.train``'s.
+
+    Returns:
+        Each seed's curves before training and after each epoch, such as
+        ``train_loss``, and their last points.
+    """
+    vmapped = loop.is_vmapped(vmapped)
+    runs = loop.epochs_of(
+        model,
+        make_optimizer,
+        data.train,
+        learning_rate=learning_rate,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        vmapped=vmapped,
+        objective=objective(task),
+    )
+    points = loop.measurements(
+        runs,
+        lambda run: _measure(model, task, run, data, vmapped, measured_train),
+        on_epoch,
+    )
+    curves = {
+        name: np.stack([np.asarray(point[name]) for point in points], axis=1)
+        for name in points[0]
+    }
+    return [
+        Outcome(
+            {name: curve[row].tolist() for name, curve in curves.items()},
+            {name: float(curve[row, -1]) for name, curve in curves.items()},
+        )
+        for row in range(len(seeds))
+    ]
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "task", "vmapped", "seen")
+)
+def _measure(
+    model: nn.Module,
+    task: str,
+    runs: loop.Run,
+    data: Validated[Examples],
+    vmapped: bool,
+    seen: int | None,
+) -> dict[str, jax.Array]:
+    first = jax.tree.map(lambda x: x[:seen], data.train)
+
+    def measure_one(run: loop.Run) -> dict[str, jax.Array]:
+        variables = {"params": run.params, **run.statistics}
+        return {
+            f"{part}_{name}": mean
+            for part, examples in zip(
+                PARTS, (first, data.valid, data.test), strict=True
+            )
+            for name, mean in means(model, task, variables, examples).items()
+        }
+
+    return loop.each_seed(measure_one, vmapped)(runs)
+
+
+def means(
+    model: nn.Module, task: str, variables: Any, examples: Examples
+) -> dict[str, jax.Array]:
+    """Each number's mean, some examples at a time to bound the memory."""
+    inputs, targets = examples
+
+    def sums(part: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        outputs = model.apply(variables, part[0], train=False)
+        found = TASKS[task].numbers(outputs, part[1])
+        return {name: each.sum() for name, each in found.items()}
+
+    count = len(targets)
+    size = min(EVALUATED_AT_ONCE, count)
+    whole = count // size * size
+    parts = jax.tree.map(
+        lambda x: x[:whole].reshape(-1, size, *x.shape[1:]), (inputs, targets)
+    )
+    total = jax.tree.map(lambda x: x.sum(), jax.lax.map(sums, parts))
+    if whole < count:
+        rest = sums((inputs[whole:], targets[whole:]))
+        total = jax.tree.map(jnp.add, total, rest)
+    return {name: each / count for name, each in total.items()}
