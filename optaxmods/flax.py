@@ -88,7 +88,8 @@ class TrainState(train_state.TrainState):
         """Returns the state after one step.
 
         Args:
-          grads: gradients of ``params``, a tree of the same structure.
+          grads: gradients of ``params``, a tree of the same structure; ``None``
+            where :func:`optaxmods.gal` is to make them.
           extra_args: what ``tx.update`` is given beside them, by name, such as
             ``{"value": loss}``.
           **kwargs: fields to replace, such as ``batch_stats``.
@@ -99,7 +100,14 @@ class TrainState(train_state.TrainState):
             that can be replaced.
         """
         if grads is None:
-            raise TypeError("grads must be the gradients of params, got None.")
+            # Flax looks for names in them, and an empty tree has none.
+            grads = {}
+            if "pullback" not in (extra_args or {}):
+                raise TypeError(
+                    "grads must be the gradients of params, got None; only"
+                    " optaxmods.gal makes them itself, of the pullback in"
+                    " extra_args."
+                )
         self._check_fields(kwargs)
         update = self.tx.update
         if isinstance(self.tx, optax.GradientTransformation):

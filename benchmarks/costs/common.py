@@ -79,12 +79,19 @@ def ratios(
     rows = []
     for name, mine in times.items():
         low, middle, high = statistics.quantiles(mine, n=4)
+        limit = limits.get(name)
         rows.append(
-            f"| {name} | {middle:.2f} | {middle / plain:.2f}"
+            f"| {name} | {middle:.2f} | {beside(middle / plain, limit)}"
             f" ({low / plain:.2f} to {high / plain:.2f})"
-            f" | {limits.get(name, '')} |"
+            f" | {limit or ''} |"
         )
     return rows
+
+
+def beside(number: float, limit: float | None) -> str:
+    """A number with two digits, bold where it is above its limit."""
+    is_above = limit is not None and number > limit
+    return f"**{number:.2f}**" if is_above else f"{number:.2f}"
 
 
 def sources() -> str:

@@ -358,8 +358,10 @@ def to_markdown(result: Result) -> list[str]:
         for dtype in DTYPES:
             times = result.milliseconds[dtype]
             units = result.reserved[dtype].get(name)
-            row += " |" if units is None else f" {units:.2f} |"
-            row += f" {LIMITS[dtype].get(name, '')} |"
+            limit = LIMITS[dtype].get(name)
+            reserved = "" if units is None else common.beside(units, limit)
+            row += f" {reserved} |"
+            row += f" {limit or ''} |"
             row += f" {statistics.median(times[name]) / plain_of(times):.2f} |"
         lines.append(row)
     lines += [
@@ -369,14 +371,18 @@ def to_markdown(result: Result) -> list[str]:
         " `log_softmax`; in brackets the ratio's quartiles. *Touched* are the"
         " bytes that XLA counts in a program, in units of the logits; the limit"
         f" for GAL is {TOUCHED_LIMIT}. Of a loop it counts one round alone, so"
-        " that a program with one has no number.",
+        " that a program with one has no number. Above its limit a number is"
+        " bold.",
         "",
         "| gradient | ms | ratio to plain | limit | touched |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     rows = common.ratios(result.given, plain_of(result.given), TIME_LIMITS)
     for name, row in zip(result.given, rows, strict=True):
-        lines.append(f"{row} {result.touched.get(name, '')} |")
+        units = result.touched.get(name)
+        limit = None if name in (PLAIN, AGAIN) else TOUCHED_LIMIT
+        touched = "" if units is None else common.beside(units, limit)
+        lines.append(f"{row} {touched} |")
     return [*lines, ""]
 
 

@@ -56,7 +56,8 @@ class GradientAdjuster:
     Args:
       hidden_sizes: the widths of the default network's hidden layers;
         (256, 64, 32), the paper's for 100 classes.
-      magnitude: :math:`\alpha` in [0, 1]; 0.01 (the paper's for CIFAR).
+      magnitude: :math:`\alpha` in [0, 1]; 0.01 (the paper's for CIFAR), which
+        is for up to a thousand features.
         Training can diverge at 0.1 and above, although nearly all adjustments
         are accepted, and where losses do not vanish the minimum moves with it.
       tentative_step: :math:`\tilde\eta`; the paper's is a multiple of the
@@ -214,9 +215,9 @@ class GradientAdjuster:
             thrown away. The gradients in ``params`` and in the
             hidden states are adjusted; what ``function`` closes over gets its
             plain one. Each vector must come of its own hidden state alone.
-          block_size: the most examples of a block, over all devices. By
-            default a block has at most 2^21 features, or a 32nd of all if that
-            is more.
+          block_size: the most examples of a block, over all devices of a
+            mesh, or of one shard under ``jax.shard_map``. By default a block
+            has at most 2^21 features, or a 32nd of all if that is more.
           tentative_step: in place of the adjuster's; may be traced.
           example_weights: [...], for the weighted mean
             :math:`\sum_i w_i \ell_i / \sum_i w_i`; 0 for padding. An

@@ -314,8 +314,15 @@ def is_absent(node: Any) -> bool:
 
 def has_nodes(updates: Any) -> bool:
     """Whether there are any gradients, or places that they were taken from."""
+    if updates is None:
+        return False
     leaves = jax.tree.leaves(updates, is_leaf=is_absent)
-    return updates is not None and len(leaves) > 0
+    if leaves and all(leaf is None for leaf in leaves):
+        raise ValueError(
+            "the gradients are None at every leaf: pass None in place of the"
+            " tree, and update makes them."
+        )
+    return len(leaves) > 0
 
 
 def is_variable(node: Any) -> bool:

@@ -183,8 +183,13 @@ class _Turned(_Affine):
         return x + jnp.expand_dims(self.bias, tuple(range(x.ndim - 1)))
 
     def gradient(self, x: jax.Array, slope: jax.Array) -> "_Turned":
-        # Else XLA forms the transpose right away, at the price of rows.
-        kernel = jax.lax.optimization_barrier(_over_examples(slope, x))
+        # Else XLA's CPU backend forms the transpose right away, at the price of
+        # rows.
+        kernel = jax.lax.platform_dependent(
+            _over_examples(slope, x),
+            cpu=jax.lax.optimization_barrier,
+            default=lambda kernel: kernel,
+        )
         return _Turned(kernel, jnp.sum(slope, axis=range(slope.ndim - 1)))
 
 

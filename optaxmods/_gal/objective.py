@@ -12,7 +12,12 @@ import jax.numpy as jnp
 
 from optaxmods._gal import algorithm, arguments, blockwise
 from optaxmods._gal import network as networks
-from optaxmods._gal.losses import injected, losses_by_gradient, weighted_sum
+from optaxmods._gal.losses import (
+    Closed,
+    injected,
+    losses_by_gradient,
+    weighted_sum,
+)
 from optaxmods._gal.network import Theta
 
 if TYPE_CHECKING:
@@ -55,8 +60,22 @@ def mean(
         value = jnp.mean(losses)  # To the bit what users would write.
     else:
         value = weighted_sum(losses, batch.share)
-    value = value + injected(adjusted.cotangent, z)
+    value = value + injected(
+        adjusted.cotangent, _of_inputs(layer, inputs, batch.z)
+    )
     return value, (adjusted.theta_gradient, adjusted.metrics)
+
+
+def _of_inputs(layer: Any, inputs: tuple[Any, Any], z: jax.Array) -> jax.Array:
+    """The features, whose derivative in what the layer closes over is 0.
+
+    That gets its plain gradient, in blocks and here. XLA forms them once.
+    """
+    closed = Closed.of(layer, *inputs)
+    if not closed.constants:
+        return z
+    constants = jax.lax.stop_gradient(closed.constants)
+    return closed.function(constants, *inputs).astype(z.dtype)
 
 
 def share_improved(

@@ -61,14 +61,15 @@ def gal(
             pullback=pullback,
         )
 
-    With ``None``, or a tree without leaves or ``None`` in their places, for
-    gradients, ``update`` makes them: the adjusted gradient in the features is
+    With ``None``, or a tree without leaves such as ``{}``, in the gradients'
+    place, ``update`` makes them: the adjusted gradient in the features is
     pulled back, once. It must then be the first to see them. What stands before
     ``gal`` in a chain and reads gradients, such as clipping, weight decay,
     momentum (``optax.trace``, ``optax.ema``), :func:`agr` or :func:`lga`, does
     nothing and says nothing; Adam fails, and so does what wraps ``gal`` and
-    reads them, as do :func:`with_lga`, ``optax.MultiSteps`` and
-    ``optax.masked`` with a tree. Plain gradients of the
+    reads them, as do :func:`with_lga`, ``optax.MultiSteps``,
+    ``optax.apply_if_finite``, ``optax.partition`` and ``optax.masked`` with a
+    tree. Plain gradients of the
     mean loss can be given as well, and pass through all that; adjusting them is
     a second backward pass through the model.
 
@@ -96,11 +97,12 @@ def gal(
       :class:`optaxmods.GalState`.
 
     Raises:
-      ValueError: ``num_features`` below 2, or another argument of no known
-        form; at ``init``, two different ``num_features``; at ``update``, the
-        state of another transformation, ``adjuster_grads`` of other shapes than
-        theta's, or a ``pullback`` that returns other shapes, or kinds of
-        number, than the gradients have, or the parameters.
+      ValueError: ``num_features`` below 2, or another than the adjuster's, or
+        another argument of no known form; at ``update``, gradients that are
+        ``None`` at every leaf, the state of another transformation,
+        ``adjuster_grads`` of other shapes than theta's, or a ``pullback`` that
+        returns other shapes, or kinds of number, than the gradients have, or
+        the parameters.
       TypeError: at ``update``, arguments of neither route, or of both, or
         ``head`` or ``block_size`` beside plain gradients.
 
@@ -148,8 +150,9 @@ def gal(
             "adjuster must be a GradientAdjuster(...), the first argument of"
             f" gal(adjuster, num_features), got {shown(adjuster)}."
         )
-    if num_features is not None or adjuster.num_features is None:
-        arguments.check_num_features(num_features)
+    num_features = arguments.checked_num_features(
+        num_features, adjuster.num_features
+    )
     arguments.check_seed(key)
     if optimizer is not None:
         check_transformation("optimizer", optimizer)

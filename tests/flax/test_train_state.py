@@ -259,8 +259,7 @@ def test_gal_makes_the_gradients_where_there_are_none():
         "loss_fn": lambda z: jnp.sum(z**4, axis=-1),
         "pullback": pullback,
     }
-    # Flax looks for a name in them: None would not do.
-    after = state.apply_gradients(grads={}, extra_args=given)
+    after = state.apply_gradients(grads=None, extra_args=given)
     grads, _ = tx.update(None, state.opt_state[0], state.params, **given)
     assert optax.tree.norm(grads) > 0.1
     want = optax.tree.add_scale(state.params, -0.1, grads)

@@ -558,7 +558,7 @@ def test_a_number_of_features_that_is_none_or_two():
     adjuster = GradientAdjuster((4,), num_features=D)
     for make in (
         lambda: adjuster.init(jax.random.key(0), D + 1),
-        lambda: gal(adjuster, D + 1).init(None),
+        lambda: gal(adjuster, D + 1),
     ):
         with pytest.raises(ValueError, match="is 5 here, and 4 in the adj"):
             make()

@@ -350,3 +350,18 @@ def test_bad_arguments(arguments, error, message):
     given = {"features": features, "loss_fn": lambda z: z.sum(-1), **PULLBACK}
     with pytest.raises(error, match=message):
         TX.update(None, STATE, features, **{**given, **arguments})
+
+
+@pytest.mark.parametrize("none", [{"w": None}, [None, None]])
+def test_a_tree_of_none_is_no_wish_for_gradients(none):
+    # It would teach theta, and move nothing.
+    features, pullback = jax.vjp(lambda w: w * 2, jnp.ones((4, 3)))
+    tx = gal(GradientAdjuster((4,)), 3)
+    with pytest.raises(ValueError, match="pass None in place of the tree"):
+        tx.update(
+            none,
+            tx.init(None),
+            features=features,
+            loss_fn=lambda z: jnp.sum(z**2, axis=-1),
+            pullback=pullback,
+        )

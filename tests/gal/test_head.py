@@ -75,9 +75,12 @@ def shuffled(params, bias, hidden):
     return hidden @ kernel + jnp.broadcast_to(bias, (*hidden.shape[:-1], D))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "block_size"),
+    [("float32", 4), ("bfloat16", 4), ("float32", None)],
+)
 @pytest.mark.parametrize("name", SHAPES)
-def test_params_of_every_kind(name, dtype):
+def test_params_of_every_kind(name, dtype, block_size):
     hidden, labels, _ = drawn(SHAPES[name])
     others = {"order": jnp.array([1, 0, 3, 2, 4]), "key": jax.random.key(0)}
     inputs = HEAD, hidden.astype(dtype), jnp.arange(D, dtype=dtype) / 8
@@ -93,7 +96,7 @@ def test_params_of_every_kind(name, dtype):
                 lambda params, hidden: shuffled(params, bias, hidden),
                 {"kernel": head, **others},
             ),
-            block_size=4,
+            block_size=block_size,
         )[0]
 
     def outside(head, hidden, bias):

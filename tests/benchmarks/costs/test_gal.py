@@ -37,7 +37,7 @@ def test_ratios_are_to_the_median_of_both_plain_runs():
     # The median of 1, 2, 2, 3, 3, 4 is 2.5.
     assert "| plain | 2.00 | 0.80 (0.40 to 1.20) |  |" in page
     assert "| plain again | 3.00 | 1.20 (0.80 to 1.60) |  |" in page
-    assert "| loss | 5.00 | 2.00 (1.60 to 2.40) | 1.06 |" in page
+    assert "| loss | 5.00 | **2.00** (1.60 to 2.40) | 1.06 |" in page
     assert "\n".join(logits.to_markdown(RESULT.logits)) in page
 
 

@@ -31,7 +31,7 @@ def test_a_row_has_both_dtypes():
     # The median of 1, 2, 2, 3 is 2.
     assert f"| {FEW} | 9.05 |  | 2.50 | 7.00 |  | 0.50 |" in page
     assert "| without GAL | 2.00 |  | 1.00 | 4.00 |  | 1.00 |" in page
-    assert f"| {logits.AGAIN} | |  | 1.00 | |  | 1.00 |" in page
+    assert f"| {logits.AGAIN} |  |  | 1.00 |  |  | 1.00 |" in page
     assert f"| {logits.TARGETS} | 3.00 | 1.50 (1.50 to 1.50) | 2.5 |  |" in page
     assert "|  | 67.6 |" in page
 
