@@ -33,7 +33,7 @@ def test_a_row_has_both_dtypes():
     assert "| without GAL | 2.00 |  | 1.00 | 4.00 |  | 1.00 |" in page
     assert f"| {logits.AGAIN} |  |  | 1.00 |  |  | 1.00 |" in page
     assert f"| {logits.TARGETS} | 3.00 | 1.50 (1.50 to 1.50) | 2.5 |  |" in page
-    assert "|  | 67.6 |" in page
+    assert "|  | **67.60** |" in page
 
 
 @pytest.fixture
