@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import sys
 
 # The examples on the page about meshes run on eight devices. JAX reads this
 # when it first looks for devices.
@@ -17,6 +18,7 @@ import optaxmods
 
 # The results are pages of the documentation as they were committed.
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
 RESULTS = HERE / "_results"
 shutil.rmtree(RESULTS, ignore_errors=True)
 shutil.copytree(
@@ -32,12 +34,19 @@ release = version = optaxmods.__version__
 
 # `python -m sphinx -b doctest docs docs/_build/doctest` runs every example.
 extensions = [
+    "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 exclude_patterns = ["_build"]
 nitpicky = True
 # Nothing is fetched during a build, so other projects' names stay unlinked.
