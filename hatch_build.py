@@ -22,7 +22,5 @@ class CustomMetadataHook(MetadataHookInterface):
         readme = pathlib.Path(self.root, "README.md").read_text("utf-8")
         metadata["readme"] = {
             "content-type": "text/markdown",
-            "text": re.sub(
-                r"\]\((?![a-z]+:|#)", rf"]({files}/", readme
-            ),
+            "text": re.sub(r"\]\((?![a-z]+:|#)", rf"]({files}/", readme),
         }

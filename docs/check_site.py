@@ -43,11 +43,14 @@ const {pages, width, theme} = JSON.parse(decodeURIComponent(
     const cut = [...shown.querySelectorAll("article *")].filter(each =>
       each.getBoundingClientRect().right > root.clientWidth + 1
       && !scrolls(each.parentElement));
+    const text = shown.body.cloneNode(true);
+    text.querySelectorAll("pre, code, script, annotation").forEach(
+      each => each.remove());
     seen.push({
       page,
       cut: cut.map(each => each.textContent.trim().slice(0, 60)),
       raw: maths.filter(box => box.width < 2 || box.height < 4).length,
-      text: shown.body.innerText,
+      text: text.textContent,
       asked: frame.contentWindow.performance.getEntriesByType("resource").map(
         each => each.name),
     });
@@ -58,7 +61,6 @@ const {pages, width, theme} = JSON.parse(decodeURIComponent(
 </script></body>"""
 # What TeX looks like where nobody has rendered it.
 TEX = re.compile(r"\\(?:frac|alpha|theta|Psi|eta|begin|text)\b")
-SOURCES = "_modules/"  # They show docstrings as they were written.
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -98,13 +100,13 @@ def seen(
 
 def faults(page: dict[str, Any], address: str) -> list[str]:
     """What is wrong with a page, in words."""
-    name, found = page["page"], []
+    found = []
     if page["cut"]:
         found.append(f"goes on beyond the screen: {page['cut'][0]}")
     if page["raw"]:
         found.append(f"has {page['raw']} formulas of no size")
-    if not name.startswith(SOURCES) and TEX.search(page["text"]):
-        found.append(f"shows TeX: {TEX.search(page['text'])[0]}")
+    if raw := TEX.search(page["text"]):
+        found.append(f"shows TeX: {raw[0]}")
     found += [
         f"asks for {url}"
         for url in page["asked"]

@@ -6,9 +6,7 @@ import platform
 
 import jax
 
-import optaxmods
-
-PACKAGES = ("jax", "jaxlib", "optax", "flax", "chex", "numpy")
+PACKAGES = ("optaxmods", "jax", "jaxlib", "optax", "flax", "chex", "numpy")
 OPTIONAL = ("orbax-checkpoint", "equinox", "dm-haiku")
 SETTINGS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_debug_nans")
 
@@ -16,7 +14,6 @@ SETTINGS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_debug_nans")
 def lines() -> list[str]:
     """Versions, devices and settings, a line each."""
     found = {
-        "optaxmods": optaxmods.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
     }
