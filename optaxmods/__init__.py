@@ -15,7 +15,7 @@ from optaxmods._gal.transform import GalState, adjuster_params, gal
 from optaxmods._lga.status import LgaState
 from optaxmods._lga.transform import WithLgaState, lga, lga_push, with_lga
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AgrState",
