@@ -1,19 +1,22 @@
 """What a bug report needs to say: ``python -m optaxmods``."""
 
 import collections
+import importlib
 import importlib.metadata
 import platform
 
 import jax
 
-PACKAGES = ("optaxmods", "jax", "jaxlib", "optax", "flax", "chex", "numpy")
+PACKAGES = ("jax", "jaxlib", "optax", "flax", "chex", "numpy")
 OPTIONAL = ("orbax-checkpoint", "equinox", "dm-haiku")
 SETTINGS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_debug_nans")
 
 
 def lines() -> list[str]:
     """Versions, devices and settings, a line each."""
+    own = importlib.import_module(str(__package__))
     found = {
+        "optaxmods": own.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
     }
