@@ -55,7 +55,7 @@ help:
 	@echo "make lint      check format, style and types"
 	@echo "make format    format, and fix what can be fixed automatically"
 	@echo "make bench     measure a step's cost; run studies that need no download"
-	@echo "make docs      build docs/_build/html and run the examples in it"
+	@echo "make docs      build docs/_build/html, look at it in a browser, run its examples"
 	@echo "make clean     remove what the other targets left but environments and bench-out"
 
 demo: $(INSTALLED)
@@ -129,6 +129,7 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(VENV)/bin/python docs/check_site.py docs/_build/html
 	$(VENV)/bin/python -m sphinx -W -q -b doctest docs docs/_build/doctest
 
 clean:

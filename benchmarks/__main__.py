@@ -104,7 +104,8 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument(
         "study",
         metavar="STUDY",
-        help=f"a study's name, or '{ALL}' for those whose data come with what"
+        help=f"a study's name, the path of a file of your own that sets STUDY,"
+        f" or '{ALL}' for those whose data come with what"
         " is installed or lie in --data-dir: it neither downloads nor looks"
         " into the cache; without an accelerator it leaves out those that"
         " would take hours",
@@ -135,6 +136,12 @@ def _add_report(commands: _Commands) -> None:
         "report",
         help="write tables and plots of what has been run",
         formatter_class=_Formatter,
+    )
+    reporting.add_argument(
+        "studies",
+        nargs="*",
+        metavar="PATH",
+        help="files of your own studies, beside those that are here",
     )
     _add_out(reporting, "bench-out")
     reporting.set_defaults(command=_report)
@@ -264,7 +271,7 @@ def _state(data_set: str, data_dir: pathlib.Path | None) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     if options.study != ALL:
-        _run_one(options, options.study, studies.find(options.study))
+        _run_one(options, *studies.named(options.study))
         return 0
     for choice in ("methods", "variants"):
         if getattr(options, choice):
@@ -356,7 +363,8 @@ def _progress_bar() -> Progress:
 def _report(options: argparse.Namespace) -> int:
     if options.out.exists():
         files.check_writable(options.out)
-    paths = report.write_all(studies.find_all(), options.out)
+    own = dict(map(studies.named, options.studies))
+    paths = report.write_all(studies.find_all() | own, options.out)
     if not paths:
         raise ValueError(
             f"nothing has been run into {options.out}; see '{PROGRAM} run'"

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import sys
 
 # The examples on the page about meshes run on eight devices. JAX reads this
 # when it first looks for devices.
@@ -17,6 +18,7 @@ import optaxmods
 
 # The results are pages of the documentation as they were committed.
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
 RESULTS = HERE / "_results"
 shutil.rmtree(RESULTS, ignore_errors=True)
 shutil.copytree(
@@ -25,6 +27,28 @@ shutil.copytree(
     ignore=shutil.ignore_patterns("*.json"),
 )
 
+
+def gallery() -> str:
+    """Each study's pictures but its curves, which every page has."""
+    lines = ["# Gallery", "", "Each picture leads to its study's page."]
+    for page in sorted(RESULTS.glob("*/small.md")):
+        title, _, question = page.read_text("utf-8").splitlines()[:3]
+        name = page.parent.name
+        lines += ["", f"## {title.removeprefix('# ')}", "", question]
+        for picture in sorted(page.parent.glob("small.*.png")):
+            if picture.name != "small.curves.png":
+                at = f"{name}/{picture.name}"
+                lines += ["", f"[![{title}]({at})]({name}/small.md)"]
+    return "\n".join(lines) + "\n"
+
+
+(RESULTS / "gallery.md").write_text(gallery(), "utf-8")
+# Pages of the repository's root; their links are from there.
+for root_page in ("CONTRIBUTING.md", "CHANGELOG.md"):
+    text = (HERE.parent / root_page).read_text("utf-8")
+    text = text.replace("](docs/", "](../")
+    (RESULTS / root_page).write_text(text, "utf-8")
+
 project = "optaxmods"
 author = "The optaxmods authors"
 copyright = author
@@ -32,12 +56,20 @@ release = version = optaxmods.__version__
 
 # `python -m sphinx -b doctest docs docs/_build/doctest` runs every example.
 extensions = [
+    "linked_literals",
+    "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 exclude_patterns = ["_build"]
 nitpicky = True
 # Nothing is fetched during a build, so other projects' names stay unlinked.

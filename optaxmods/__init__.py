@@ -13,9 +13,9 @@ from optaxmods._gal.adjuster import GradientAdjuster
 from optaxmods._gal.step import value_and_adjusted_grad
 from optaxmods._gal.transform import GalState, adjuster_params, gal
 from optaxmods._lga.status import LgaState
-from optaxmods._lga.transform import WithLgaState, lga, with_lga
+from optaxmods._lga.transform import WithLgaState, lga, lga_push, with_lga
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AgrState",
@@ -33,6 +33,7 @@ __all__ = [
     "agr_coefficients",
     "gal",
     "lga",
+    "lga_push",
     "scale_by_adan",
     "scale_by_agr_adam",
     "scale_by_agr_adan",

@@ -6,6 +6,8 @@ underscore.
 """
 
 import importlib
+import importlib.util
+import pathlib
 import pkgutil
 
 from benchmarks.study import Study
@@ -29,3 +31,33 @@ def find(name: str) -> Study:
 def find_all() -> dict[str, Study]:
     """Returns all studies by their names."""
     return {name: find(name) for name in names()}
+
+
+def named(text: str) -> tuple[str, Study]:
+    """Returns a study by its name, or by the path of one's own ``NAME.py``.
+
+    Raises:
+        ValueError: There is none, or the file does not end in a study.
+    """
+    path = pathlib.Path(text)
+    if path.suffix != ".py":
+        return text, find(text)
+    name = path.stem.replace("_", "-")
+    if name in names():
+        raise ValueError(
+            f"{text} has the name of a study that is here: name it otherwise"
+        )
+    if not path.is_file():
+        raise ValueError(f"there is no file {text}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "STUDY", None)
+    if not isinstance(found, Study):
+        raise ValueError(
+            f"{text} must set STUDY to a benchmarks.study.Study, got"
+            f" {type(found).__name__}"
+        )
+    return name, found

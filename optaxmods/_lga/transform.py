@@ -323,6 +323,98 @@ def with_lga(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def lga_push(
+    gradients: optax.Updates,
+    state: optax.OptState,
+    updates: optax.Updates | None = None,
+    *,
+    xi: jax.typing.ArrayLike = 0.01,
+    push_zero_gradients: bool = False,
+    gradient_floor: jax.typing.ArrayLike = 1e-6,
+) -> jax.Array:
+    r"""How long LGA's push is beside what it is added to, for logging.
+
+    Around an optimizer, the length of the push of the last step,
+    :math:`\gamma \Omega / \varphi(g)`, over that of the update without it. With
+    ``updates=None``, as before an optimizer, over that of the gradient. Above 1
+    the push decides where the step goes; that it is above 1 for long is how
+    training with too large a ``gamma`` begins to diverge.
+
+    Args:
+      gradients: those that ``update`` was given, a tree of arrays.
+      state: what ``update`` returned; any that holds one LGA.
+      updates: with :func:`with_lga` what ``update`` returned; with :func:`lga`
+        None, the default.
+      xi: as LGA was given it; 0.01, the paper's (Eq. 5).
+      push_zero_gradients: as LGA was given it.
+      gradient_floor: as LGA was given it; 1e-6.
+
+    Returns:
+      A scalar, float32 or wider: 0 where nothing was pushed, infinity where
+      nothing but the push has moved anything. ``gamma`` and Omega are those of
+      the step that was just done.
+
+    Raises:
+      ValueError: the state holds no LGA, or ``xi`` or ``gradient_floor`` is no
+        number for it.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from optaxmods import lga_push, with_lga
+      >>> solver = with_lga(optax.sgd(0.1), 1e-3, status_every=10)
+      >>> weights = jnp.array([3.0, 1e-4])
+      >>> state = solver.init(weights)
+      >>> loss, grads = jax.value_and_grad(lambda w: jnp.sum(w**2))(weights)
+      >>> updates, state = solver.update(grads, state, weights, value=loss)
+      >>> print(f"{lga_push(grads, state, updates):.2f}")
+      1.47
+    """
+    gamma = optax.tree.get(state, "lga_gamma")
+    omega = optax.tree.get(state, "lga_omega")
+    if gamma is None or omega is None:
+        raise ValueError(
+            "state must hold an LGA, what update of a solver with lga or"
+            f" with_lga returned, got {shown(state)}."
+        )
+    rule = status.checked(
+        Rule(
+            gamma=0.0,
+            status_every=1,
+            eps=0.1,
+            xi=xi,
+            log_base=10,
+            decay_factor=1.0,
+            gamma_min=0.0,
+            upper_bound=None,
+            lower_bound=0.0,
+            omega_loss="step",
+            push_zero_gradients=push_zero_gradients,
+            gradient_floor=gradient_floor,
+            axis_name=None,
+        )
+    )
+    size = jnp.minimum(gamma * omega, status.LARGEST)
+    pushes = jax.tree.map(
+        lambda g: (
+            _pushed(rule, size, g, jnp.zeros_like(g), 1)
+            if _is_pushed(g)
+            else jnp.zeros_like(g, jnp.float32)
+        ),
+        gradients,
+    )
+    # An update is what the inner optimizer made, less the push (Eq. 2).
+    beside = (
+        gradients
+        if updates is None
+        else jax.tree.map(lambda u, p: cast(u, p.dtype) + p, updates, pushes)
+    )
+    pushed, moved = optax.tree.norm(pushes), optax.tree.norm(beside)
+    # 0 / 0 would be a step without a push.
+    return pushed / jnp.where(pushed == 0, jnp.ones_like(moved), moved)
+
+
 def _step(
     rule: Rule, state: LgaState, value: Any
 ) -> tuple[jax.Array, LgaState]:

@@ -207,7 +207,7 @@ def test_what_is_traced_before_vmap():
     want = jax.vmap(one)([jnp.asarray(stacks[0], jnp.float32)])
     for (ours,), (theirs,) in zip(got, want, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    # By jax.shard_map before JAX 0.11.2; docs/pods.rst says so.
+    # By jax.shard_map before JAX 0.11.2; docs/meshes.rst says so.
     is_gathered = "all-gather" in {each.kind for each in moved}
     assert is_gathered == (jax.__version_info__ < (0, 11, 2))
 

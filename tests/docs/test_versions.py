@@ -11,6 +11,8 @@ import jax
 import pytest
 import yaml
 
+import optaxmods
+
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.append(str(ROOT / "docs"))
 
@@ -103,3 +105,16 @@ def test_the_workflow_runs_the_targets_of_make():
     made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert targets <= set(made)
     assert all(command.startswith("make ") for command in commands)
+
+
+def test_a_release_has_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == optaxmods.__version__
+    assert citation["license"] == "Apache-2.0"
+    titles = [each["title"] for each in citation["references"]]
+    text = (ROOT / "README.md").read_text()
+    assert titles[2] in text  # The one that has no number.
+    newest = re.search(
+        r"^## (\S+) \(", (ROOT / "CHANGELOG.md").read_text(), re.M
+    )
+    assert newest[1] == optaxmods.__version__
