@@ -26,7 +26,7 @@ from benchmarks.study import (
 from benchmarks.training import classification, loop
 
 # Enough to see that a study runs.
-SMOKE = ("adamw", "agr+adamw", "adan_agr")
+SMOKE = ("adamw", "agr+adamw")
 # What was seen before it was tested is run again with seeds that nobody saw.
 OTHER_SEEDS = {"first_seed": 100}
 # The defaults of AdamW in the AGR paper, and one decade around.

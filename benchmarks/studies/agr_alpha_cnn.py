@@ -21,7 +21,9 @@ STUDY = alpha_study(
     load=lambda settings, data_dir: data.digits(data_dir).train,
     model=SmallCNN(),
     presets={
-        "smoke": Preset({**COMMON, "epochs": 1}, seeds=2),
+        "smoke": Preset(
+            {**COMMON, "epochs": 1}, seeds=2, methods=["agr+adamw"]
+        ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=5),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),
     },

@@ -20,7 +20,7 @@ STUDY = image_study(
             {**COMMON, "epochs": 1},
             seeds=2,
             variants=["lr 0.001"],
-            methods=SMOKE,
+            methods=[*SMOKE, "adan_agr"],
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=10),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),

@@ -100,7 +100,7 @@ STUDY = image_study(
             COMMON,
             seeds=2,
             variants=["20 epochs"],
-            methods=["adam", "gal+adam", "gal-noise+adam"],
+            methods=["adam", "gal+adam"],
         ),
         "small": Preset(COMMON, seeds=20),
         "paper": Preset(COMMON, seeds=60),

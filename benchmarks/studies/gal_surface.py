@@ -101,7 +101,7 @@ STUDY = Study(
         "smoke": Preset(
             COMMON,
             seeds=2,
-            variants=["GD", "Lookahead"],
+            variants=["Lookahead"],
             methods=["plain", "gal", "uniform"],
         ),
         "small": Preset(COMMON, seeds=20),

@@ -87,7 +87,7 @@ STUDY = _lga.lga_study(
             {**COMMON, "epochs": 2, "limits": {"mnist": [160, 50]}},
             seeds=2,
             variants=["MNIST"],
-            methods=list(lga.with_faster("sgd")),
+            methods=["lga+sgd"],
         ),
         "small": Preset(
             {

@@ -49,7 +49,7 @@ STUDY = _lga.lga_study(
         "smoke": Preset(
             {**COMMON, "epochs": 2, "limits": {"mnist": [160, 50]}},
             seeds=2,
-            methods=list(lga.with_faster("sgd")),
+            methods=["lga+sgd"],
         ),
         "small": Preset(
             {**COMMON, "epochs": 10, "limits": {"mnist": [3000, 1000]}},

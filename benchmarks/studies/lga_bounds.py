@@ -79,7 +79,7 @@ STUDY = _lga.lga_study(
             {**COMMON, "epochs": 2, "limits": {"mnist": [160, 50]}},
             seeds=2,
             variants=["MNIST"],
-            methods=["sgd", "lga+sgd", "lga-average+sgd", "lga-momentum+sgd"],
+            methods=["sgd", "lga+sgd", "lga-average+sgd"],
         ),
         "small": Preset(
             {

@@ -83,7 +83,7 @@ STUDY = _lga.lga_study(
             },
             seeds=2,
             variants=["lr 0.01", "lr 0.001"],
-            methods=["sgd", "lga+sgd"],
+            methods=["lga+sgd"],
         ),
         "small": Preset(
             {**COMMON, "epochs": 10, "limits": {"cifar10": [3000, 1000]}},

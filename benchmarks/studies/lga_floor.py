@@ -78,7 +78,7 @@ STUDY = Study(
             {**COMMON, "epochs": 1},
             seeds=2,
             variants=["before batch norm, in bfloat16", "attention"],
-            methods=["sgd", "lga+sgd", "lga-1e-06+sgd"],
+            methods=["lga+sgd", "lga-1e-06+sgd"],
         ),
         "small": Preset({**COMMON, "epochs": 20}, seeds=5),
         "paper": Preset({**COMMON, "epochs": 100}, seeds=20),

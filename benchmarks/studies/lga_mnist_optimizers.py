@@ -51,7 +51,7 @@ STUDY = _lga.lga_study(
             {**COMMON, "epochs": 2, "limits": {"mnist": [160, 50]}},
             seeds=2,
             variants=["lr 0.001"],
-            methods=["sgd", "lga+sgd", "adam", "adam-3x"],
+            methods=["sgd", "lga+sgd", "sgd-3x"],
         ),
         "small": Preset(
             {**COMMON, "epochs": 10, "limits": {"mnist": [2000, 1000]}},

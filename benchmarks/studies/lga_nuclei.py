@@ -93,7 +93,7 @@ STUDY = _lga.lga_study(
                 "limit": 6,
             },
             seeds=2,
-            methods=["sgd", "lga+sgd"],
+            methods=["lga+sgd"],
         ),
         "small": Preset(
             {**COMMON, "epochs": 15, "side": 64, "limit": 160},

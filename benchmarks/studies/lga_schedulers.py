@@ -122,7 +122,7 @@ STUDY = _lga.lga_study(
             {**COMMON, "epochs": 2, "limits": {"mnist": [160, 50]}},
             seeds=2,
             variants=["ReduceLROnPlateau", "StepLR"],
-            methods=["sgd", "lga+sgd"],
+            methods=["lga+sgd"],
         ),
         "small": Preset(
             {**COMMON, "epochs": 10, "limits": {"mnist": [2000, 1000]}},

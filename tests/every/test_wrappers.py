@@ -120,7 +120,7 @@ def test_orbax_checkpoint(name, tmp_path):
     half_way = steps(tx, params, 2)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "step", half_way)
-    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.wait_until_finished()
         restored = checkpointer.restore(
             tmp_path / "step", jax.eval_shape(lambda: half_way)
         )

@@ -84,10 +84,15 @@ def made(
     return updates, state.gal_opt_state.trace
 
 
-@pytest.mark.parametrize("block_size", [None, 4])
-@pytest.mark.parametrize("head", [False, True])
+# Every pair of what the three are.
 @pytest.mark.parametrize(
-    ("name", "weighted"), [("even", False), ("uneven", True)]
+    ("name", "weighted", "head", "block_size"),
+    [
+        ("even", False, False, None),
+        ("even", False, True, 4),
+        ("uneven", True, False, 4),
+        ("uneven", True, True, None),
+    ],
 )
 def test_targets_blocks_and_the_last_layer(name, head, block_size, weighted):
     inputs, labels, weights = drawn(SHAPES[name])
@@ -114,24 +119,26 @@ def test_the_layer_may_have_integers(block_size):
         others = {"order": order, "key": jax.random.key(0)}
         return hidden_of(params, inputs), {"numbers": tied(params), **others}
 
-    (hidden, parts), pullback = jax.vjp(features_of, PARAMS)
-    got, _ = TX.update(
-        None,
-        STATE,
-        PARAMS,
-        features=hidden,
-        loss_fn=overshot,
-        pullback=pullback,
-        targets=labels,
-        head=(shuffled, parts),
-        block_size=block_size,
-    )
+    @jax.jit
+    def update(params):
+        (hidden, parts), pullback = jax.vjp(features_of, params)
+        return TX.update(
+            None,
+            STATE,
+            params,
+            features=hidden,
+            loss_fn=overshot,
+            pullback=pullback,
+            targets=labels,
+            head=(shuffled, parts),
+            block_size=block_size,
+        )[0]
 
     def objective(params):
         logits = shuffled(features_of(params)[1], hidden_of(params, inputs))
         return ADJUSTER.loss(THETA, logits, overshot, targets=labels)[0]
 
-    assert_close(got, jax.grad(objective)(PARAMS))
+    assert_close(update(PARAMS), jax.jit(jax.grad(objective))(PARAMS))
 
 
 def test_targets_beside_gradients():
@@ -156,9 +163,15 @@ def test_targets_beside_gradients():
     assert_close(got, wanted(inputs, labels))
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
-@pytest.mark.parametrize("block_size", [None, 1])
-@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize(
+    ("head", "block_size", "check_vma"),
+    [
+        (False, None, True),
+        (False, 1, False),
+        (True, None, False),
+        (True, 1, True),
+    ],
+)
 def test_shards(head, block_size, check_vma):
     inputs, labels, weights = drawn((2, 8))
     adjuster = GradientAdjuster((4, 3), 0.09, 3.0, axis_name="data")
@@ -213,13 +226,13 @@ def test_the_gradients_are_like_the_params(absent):
 
     want, _ = wanted(inputs, labels)
     # Of a branch that is taken out of the params nothing comes back.
-    got = update({**params, "frozen": absent})
+    got, whole = update({**params, "frozen": absent}), update(params)
     assert got["frozen"] == absent
-    for updates in (got, update(params)):
+    for updates in (got, whole):
         assert_close({name: updates[name] for name in PARAMS}, want)
         # As it is, optax.apply_updates takes it.
         np.testing.assert_array_equal(updates["count"], [0, 0, 0])
-    chex.assert_trees_all_equal_shapes(update(params), params)
+    chex.assert_trees_all_equal_shapes(whole, params)
     # Not knowing the params, it returns what the pullback does.
     alone = update(None)
     assert_close({name: alone[name] for name in PARAMS}, want)
@@ -227,8 +240,14 @@ def test_the_gradients_are_like_the_params(absent):
     assert alone["frozen"]["scale"] != 0
 
 
-@pytest.mark.parametrize("nothing", [None, {}, ()])
-@pytest.mark.parametrize("wrap", [lambda tx: tx, optax.with_extra_args_support])
+@pytest.mark.parametrize(
+    ("wrap", "nothing"),
+    [
+        (lambda tx: tx, {}),
+        (lambda tx: tx, ()),
+        (optax.with_extra_args_support, None),
+    ],
+)
 def test_in_a_chain(wrap, nothing):
     inputs, labels, _ = drawn(SHAPES["even"])
     inject = optax.inject_hyperparams(
@@ -297,11 +316,15 @@ def test_what_reads_gradients_around_it_fails(name):
         without_gradients(READERS[name])
 
 
+@pytest.fixture(scope="module")
+def alone():
+    return without_gradients(TX)
+
+
 @pytest.mark.parametrize("name", SILENT)
-def test_what_stands_before_it_does_nothing(name):
-    want = without_gradients(TX)
+def test_what_stands_before_it_does_nothing(name, alone):
     got = without_gradients(optax.chain(SILENT[name], TX))
-    chex.assert_trees_all_equal(got, want)
+    chex.assert_trees_all_equal(got, alone)
 
 
 PULLBACK = {"pullback": lambda cotangent: (cotangent,)}

@@ -155,10 +155,15 @@ def everything(adjuster, inputs, labels, shares):
 
 
 @pytest.mark.parametrize(
-    ("check_vma", "shares"),
-    [(True, SHARES), (False, SHARES), (True, SIGNED), (False, -SIGNED)],
+    ("convention", "check_vma", "shares"),
+    [
+        ("paper", True, SHARES),
+        ("paper", False, -SIGNED),
+        ("released", True, SIGNED),
+        ("released", False, SHARES),
+        ("released", False, -SIGNED),
+    ],
 )
-@pytest.mark.parametrize("convention", ["paper", "released"])
 def test_weights_split_over_two_axes(convention, check_vma, shares):
     names = ("data", "model")
     adjuster, alone = (

@@ -41,9 +41,20 @@ def written_out(theta, z, cotangent):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("examples", [1, 9, 100])
 @pytest.mark.parametrize(
-    "sizes", [(), (4,), (9, 3), (3, 9), (8, 2, 5), (5, 5, 5, 2)]
+    ("sizes", "examples"),
+    [
+        ((), 1),
+        ((4,), 9),
+        ((9, 3), 1),
+        ((9, 3), 100),
+        ((3, 9), 9),
+        ((3, 9), 100),
+        ((8, 2, 5), 1),
+        ((8, 2, 5), 100),
+        ((5, 5, 5, 2), 9),
+        ((5, 5, 5, 2), 100),
+    ],
 )
 def test_it_is_its_layers_one_after_another(sizes, examples):
     adjuster = GradientAdjuster(sizes)
@@ -126,8 +137,9 @@ def taught(adjuster, theta, z, labels, **arguments):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("sizes", [(3,), (3, 9), (8, 2, 5)])
-@pytest.mark.parametrize("block_size", [None, 4])
+@pytest.mark.parametrize(
+    ("sizes", "block_size"), [((3,), None), ((3, 9), 4), ((8, 2, 5), None)]
+)
 def test_many_features_are_as_in_the_oracle(sizes, block_size):
     z, labels = wide_case(2, 5)
     adjuster = GradientAdjuster(sizes, 0.09, tentative_step=3.0)

@@ -71,13 +71,6 @@ def one_against_all(logits, labels):
     return optax.sigmoid_binary_cross_entropy(logits, hot).mean(-1)
 
 
-LOSSES = [
-    (AxisType.Auto, integer),
-    (AxisType.Auto, one_hot),
-    (AxisType.Explicit, one_hot),
-]
-
-
 def through_the_loss(kernel, hidden, labels, theta, loss_of):
     """The gradients of the logits' layer, of its input and of theta."""
 
@@ -125,7 +118,6 @@ def expected(route, loss_of):
         (AxisType.Auto, one_against_all, "split", in_the_update),
         (AxisType.Explicit, one_hot, "whole", through_the_loss),
         (AxisType.Explicit, one_hot, "split", through_the_loss),
-        (AxisType.Auto, integer, "split", in_the_update),
         (AxisType.Explicit, one_hot, "vocabulary", in_the_update),
     ],
 )
@@ -160,7 +152,10 @@ def test_no_logits_travel(axis_type, loss_of, theta, route):
         assert max(moved.sizes) <= (summed if is_sum else gathered) < a_shard
 
 
-@pytest.mark.parametrize(("axis_type", "loss_of"), LOSSES)
+@pytest.mark.parametrize(
+    ("axis_type", "loss_of"),
+    [(AxisType.Auto, integer), (AxisType.Explicit, one_hot)],
+)
 def test_the_cotangent_is_split_as_the_logits(axis_type, loss_of):
     logits = HIDDEN @ KERNEL
 

@@ -26,10 +26,22 @@ WEIGHTS = {
 }
 
 
+CONVENTIONS = ("paper", "released")
+
+
+def in_turn(*values):
+    """Each convention with all weights, one of these with every other pair."""
+    return [
+        (convention, name, values[(row + column) % len(values)])
+        for row, convention in enumerate(CONVENTIONS)
+        for column, name in enumerate(WEIGHTS)
+    ]
+
+
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", WEIGHTS)
-@pytest.mark.parametrize("kind", ["cross-entropy", "squared error"])
-@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize(
+    ("convention", "name", "kind"), in_turn("cross-entropy", "squared error")
+)
 def test_weights_as_in_the_oracle(convention, kind, name):
     z, loss_fn, reference = make_case(kind, (2, 3))
     weights = np.array(WEIGHTS[name])
@@ -82,10 +94,9 @@ def plain_mean(z, weights, loss_fn):
     return jnp.average(loss_fn(z), weights=weights)
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-@pytest.mark.parametrize("convention", ["paper", "released"])
 @pytest.mark.parametrize(
-    "arguments", [{"magnitude": 0.0}, {"accept": "never", "magnitude": 0.05}]
+    ("convention", "name", "arguments"),
+    in_turn({"magnitude": 0.0}, {"accept": "never", "magnitude": 0.05}),
 )
 def test_without_adjustment_it_is_the_weighted_mean(
     arguments, convention, name
@@ -145,7 +156,7 @@ def test_weights_that_are_all_zero():
         [1.0, -2.0, 1.0],
     ],
 )
-@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("convention", CONVENTIONS)
 def test_weights_without_a_mean_give_no_numbers(convention, weights):
     # Neither a loss that looks well beside gradients that do not, nor zeros.
     z, loss_fn, _ = make_case("cross-entropy", (3,), dtype=np.float32)

@@ -27,26 +27,38 @@ def test_every_set_is_at_hand(data_dir):
 
 # Beside a study that is run: these differ from it in the model alone, which
 # tests/benchmarks/models has.
-RUN = "agr-cifar10-vgg11"
+CIFAR, MNIST = "agr-cifar10-vgg11", "agr-mnist-mlp"
 TWINS = {
-    "agr-cifar10-resnet18": "ResNet18(num_classes=10)",
-    "agr-cifar100-resnet18": "ResNet18(num_classes=100)",
-    "agr-cifar100-vgg11": "VGG11(num_classes=100)",
+    "agr-cifar10-resnet18": (CIFAR, "ResNet18(num_classes=10)"),
+    "agr-cifar100-resnet18": (CIFAR, "ResNet18(num_classes=100)"),
+    "agr-cifar100-vgg11": (CIFAR, "VGG11(num_classes=100)"),
+    "agr-mnist-cnn": (MNIST, "ConvNet(num_classes=10)"),
+    "agr-mnist-lenet": (MNIST, "LeNet5(num_classes=10)"),
+}
+# What they are called, where the study that is run has another name.
+CALLED = {
+    "ResNet-18": "VGG11",
+    "a convolutional network": "a multilayer perceptron",
+    "LeNet-5": "a multilayer perceptron",
 }
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_cifar_has_one_study_of_four_models_and_nothing_else(name):
-    twin, other = (studies.find(n)._asdict() for n in (name, RUN))
-    assert str(twin["model"]) == TWINS[name]
+def test_a_twin_is_a_study_of_another_model_and_nothing_else(name):
+    run, model = TWINS[name]
+    twin, other = (studies.find(n)._asdict() for n in (name, run))
+    assert str(twin["model"]) == model
     told = ("title", "question", "data_sets", "data")
     for field in told:
         ours, theirs = (str(study[field]) for study in (twin, other))
-        ours = ours.replace("100", "10").replace("ResNet-18", "VGG11")
+        ours = ours.replace("100", "10")
+        for of_twin, of_other in CALLED.items():
+            ours = ours.replace(of_twin, of_other)
         assert ours == theirs
     assert twin["load"].func is other["load"].func
     assert twin["load"].args == tuple(twin["data_sets"])
-    for field in twin.keys() - {*told, "model", "load", "run", "paper"}:
+    others = "model", "load", "run", "paper", "tables"
+    for field in twin.keys() - {*told, *others}:
         assert twin[field] == other[field]
 
 
