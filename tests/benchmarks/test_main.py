@@ -249,7 +249,7 @@ def test_run_all_leaves_out_what_needs_an_accelerator(
 
 
 def test_list_shows_studies_and_data(made_up, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("COLUMNS", "400")
     assert command_line.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, found in made_up.items():
