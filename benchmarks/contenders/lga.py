@@ -8,6 +8,7 @@ import optax
 
 from benchmarks.contenders.averaged_sgd import averaged_sgd
 from benchmarks.contenders.makers import MakeOptimizer, by_content
+from benchmarks.contenders.sign_descent import with_sign_descent
 from benchmarks.study import Contender, Method, Tuning
 import optaxmods
 
@@ -159,8 +160,8 @@ def with_bounds(*names: str) -> dict[str, Method]:
     return methods
 
 
-def faster(name: str, factor: int) -> str:
-    return f"{name}-{factor}x"
+def faster(name: str, factor: float) -> str:
+    return f"{name}-{factor:g}x"
 
 
 def tuning(
@@ -193,6 +194,8 @@ def maker(
     lga: Mapping[str, Any] | None = None,
     rate_factor: float = 1.0,
     factors: Callable[[], Any] | None = None,
+    sign: Mapping[str, Any] | None = None,
+    steps: int | None = None,
 ) -> MakeOptimizer:
     """Returns a function of the learning rate that makes a method.
 
@@ -205,6 +208,9 @@ def maker(
         rate_factor: The method's learning rate in those that it is called with.
         factors: Makes what the optimizer's updates go through, which makes the
             rate fall; LGA's term does not.
+        sign: What sign descent is added: its ``size``, and whether it
+            ``falls``. The factors are not its.
+        steps: Those of the run, where something falls.
     """
     make_plain = OPTIMIZERS[name.split("+")[-1].split("-")[0]].make
     windows = {"epoch": steps_per_epoch, "step": 1}
@@ -213,6 +219,9 @@ def maker(
         plain = make_plain(rate_factor * rate, **(optimizer or {}))
         if factors:
             plain = optax.chain(plain, factors())
+        if sign:
+            end = steps if sign["falls"] else None
+            plain = with_sign_descent(plain, sign["size"], end)
         if lga is None:
             return plain
         window = windows[lga["status_every"]]

@@ -75,7 +75,12 @@ def styles(study: Study) -> dict[str, Style]:
 
 
 def curves(study: Study, result: Result) -> bytes:
-    """Draws each curve's mean over the seeds, a row of panels a variant."""
+    """Draws each curve's mean over the seeds, a row of panels a variant.
+
+    Of a grid it is those that were chosen.
+    """
+    if verdicts.is_grid(study):
+        study, result = verdicts.only_chosen(study, result)
     places = verdicts.by_place(result)
     variants = list(dict.fromkeys(variant for variant, _ in places))
     variants = [v for v in verdicts.variants(study, result) if v in variants]

@@ -5,6 +5,7 @@ import pathlib
 
 from benchmarks.reporting import (
     pages,
+    pairing,
     plots,
     repeats,
     tables,
@@ -34,16 +35,24 @@ def write_all(
         out: The folder.
     """
     paths, overview = [], {}
-    aa, repeated = studies.get(repeats.NAME), None
-    if aa:
-        found = results.entries(repeats.NAME, aa, out / repeats.NAME)
-        # Of several presets the last is the largest.
-        repeated = found[-1].result if found else None
+    found = {
+        name: results.entries(name, study, out / name)
+        for name, study in studies.items()
+    }
+    at_hand = {
+        name: [entry.result for entry in entries]
+        for name, entries in found.items()
+    }
+    aa = studies.get(repeats.NAME)
+    # Of several presets the last is the largest.
+    repeated = (at_hand.get(repeats.NAME) or [None])[-1]
     for name, study in studies.items():
         overview[name] = {}
-        for entry in results.entries(name, study, out / name):
+        for entry in found[name]:
             more = []
-            if aa and name != repeats.NAME:
+            if aa and name == repeats.NAME:
+                more = pairing.section(studies, at_hand, entry.result)
+            elif aa:
                 more = repeats.section(study, entry.result, aa, repeated)
             contents = _made_from(study, entry.result, entry.name, more)
             if not entry.is_packed:

@@ -17,8 +17,11 @@ def of_run(study: Study, result: Result) -> list[str]:
     """Returns the tables of all variants, with their headings."""
     rows = verdicts.rows(study, result)
     chosen = verdicts.choices(study, result)
-    parts = []
+    parts, is_grid = [], verdicts.is_grid(study)
+    tuned = study.tuning.variants if study.tuning else {}
     for variant in dict.fromkeys(row.variant for row in rows):
+        if is_grid and variant not in tuned:
+            continue
         if variant:
             settings = listed(study.variants.get(variant, {}))
             parts.append(f"### {variant}" + f" ({settings})" * bool(settings))
@@ -35,6 +38,8 @@ def of_run(study: Study, result: Result) -> list[str]:
         compared = verdicts.is_compared(rows)
         parts += _first_table(study, here, compared, judged)
         parts += _other_metrics(study, here)
+    if is_grid:
+        parts += _grids(study, rows)
     return parts + _best_settings(study, rows)
 
 
@@ -112,6 +117,38 @@ def _first_table(
     table = markdown(header, lines, range(first_number, len(header)))
     note = ", ".join(notes)
     return [f"{note[0].upper()}{note[1:]}.", table] if note else [table]
+
+
+def _grids(study: Study, rows: Sequence[Row]) -> list[str]:
+    """Returns a table of all settings and methods for each choice."""
+    metric = study.metrics[0]
+    known = {(row.variant, row.method): row for row in rows if row.seeds}
+    parts = []
+    for name, settings in (
+        study.tuning.variants if study.tuning else {}
+    ).items():
+        here = [s for s in settings if any(s == v for v, _ in known)]
+        lines = [
+            [
+                method,
+                *(
+                    _mean(metric, known[setting, method].summaries[0])
+                    if (setting, method) in known
+                    else NONE
+                    for setting in here
+                ),
+            ]
+            for method in study.methods
+            if any((setting, method) in known for setting in here)
+        ]
+        if lines:
+            parts += [
+                f"### All of the grid: {name}",
+                f"The mean {metric.label}, - where a seed diverged or none was"
+                " run.",
+                markdown(["method", *here], lines, range(1, 1 + len(here))),
+            ]
+    return parts
 
 
 def _other_metrics(study: Study, rows: Sequence[Row]) -> list[str]:

@@ -126,6 +126,42 @@ def choices(study: Study, result: Result) -> dict[Place, Place]:
     return chosen
 
 
+def is_grid(study: Study) -> bool:
+    """Returns whether settings and methods are there to be chosen from alone.
+
+    Nothing is compared at a setting of such a study.
+    """
+    known = study.methods.values()
+    return bool(study.tuning) and not any(each.baseline for each in known)
+
+
+def only_chosen(study: Study, result: Result) -> tuple[Study, Result]:
+    """Returns a study of its contenders, and the cells that were chosen.
+
+    Of contenders with the same methods, which are compared with several, it is
+    the first.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for name, contender in contenders(study).items():
+        first.setdefault(tuple(contender.methods), name)
+    known = {name: method(study, name) for name in first.values()}
+    places = by_place(result)
+    cells = [
+        cell._replace(variant=tuned, method=name)
+        for (tuned, name), place in choices(study, result).items()
+        if name in known
+        for cell in places[place].values()
+    ]
+    names = study.tuning.variants if study.tuning else {}
+    chosen = study._replace(
+        methods=known,
+        variants={name: {} for name in names},
+        tuning=None,
+        presets={},
+    )
+    return chosen, result._replace(cells=cells)
+
+
 def by_place(result: Result) -> dict[tuple[str, str], dict[int, Cell]]:
     """Returns the cells by (variant, method) and by seed."""
     places: dict[tuple[str, str], dict[int, Cell]] = {}
@@ -311,13 +347,14 @@ def _with_others(planned: Iterable[str], found: Iterable[str]) -> list[str]:
 
 
 def _summary(runs: Cells, key: str) -> Summary:
-    values = _values(runs, key)
-    if not values:
+    found = values(runs, key)
+    if not found:
         return Summary(0, math.nan, math.nan)
-    return paired.summarize(list(values.values()))
+    return paired.summarize(list(found.values()))
 
 
-def _values(runs: Cells, key: str) -> dict[int, float]:
+def values(runs: Cells, key: str) -> dict[int, float]:
+    """Returns a number by seed, nan where the run diverged."""
     # The accuracy of a network of nan is a number, but says nothing.
     return {
         seed: math.nan if cell.diverged else cell.final.get(key, math.nan)
@@ -337,7 +374,7 @@ def _effects(
         return []
     ours, theirs = places.get(place, {}), places.get((variant, baseline), {})
     return [
-        paired.compare(_values(ours, metric.key), _values(theirs, metric.key))
+        paired.compare(values(ours, metric.key), values(theirs, metric.key))
         for metric in study.tested
     ]
 

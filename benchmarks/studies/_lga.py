@@ -29,11 +29,15 @@ from benchmarks.study import (
     Paper,
     Preset,
     Primary,
+    Result,
     Settings,
     Study,
     Tuning,
 )
-from benchmarks.training import tasks
+from benchmarks.training import loop, tasks
+
+Pictures = Callable[[Study, Result], Mapping[str, bytes]]
+Sections = Callable[[Study, Result], Sequence[str]]
 
 GAMMA = 1e-8
 # The paper's on MNIST: 20 epochs of 937 batches of 64; on CIFAR-10: 100 of 390
@@ -117,11 +121,14 @@ def lga_study(
     variants: Mapping[str, Settings],
     tuning: Tuning | None,
     primary: Primary,
-    paper: Paper,
+    paper: Paper | None = None,
     best: Sequence[str] = (),
     ratio: Metric | None = None,
+    kept: Sequence[str] | None = None,
+    pictures: Pictures | None = None,
+    sections: Sections | None = None,
 ) -> Study:
-    """Returns a study of LGA beside the same optimizer at higher rates.
+    """Returns a study of LGA beside what a user would pick instead.
 
     Args:
         title: What the tables and plots are called.
@@ -137,7 +144,8 @@ def lga_study(
         curves: Those to draw.
         methods: The contenders.
         make: The optimizer of a job.
-        presets: Settings have epochs, batch_size, paper_steps, and COMMON.
+        presets: Settings have epochs, batch_size, learning_rate and what
+            ``make`` reads, where a variant's have not.
         variants: Settings to compare side by side.
         tuning: What validation chooses.
         primary: The test that answers the question.
@@ -145,6 +153,9 @@ def lga_study(
         ratio: The metric whose curve the ratio of epochs is of; the first by
             default.
         best: Names of curves whose largest value is a number, ``best_...``.
+        kept: Names of the curves that cells keep; all by default.
+        pictures: Draws more of them.
+        sections: More parts of the page; the ratio of epochs by default.
     """
 
     def run(job: Job) -> Sequence[Outcome]:
@@ -159,9 +170,10 @@ def lga_study(
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             vmapped=settings.get("vmapped"),
+            measured_train=settings.get("measured_train", loop.MEASURED_TRAIN),
             on_epoch=job.on_progress,
         )
-        return [_with_best(outcome, best) for outcome in found]
+        return [_told(outcome, best, kept) for outcome in found]
 
     return Study(
         title=title,
@@ -183,13 +195,21 @@ def lga_study(
         tuning=tuning,
         primary=primary,
         paper=paper,
-        sections=functools.partial(passage.section, metric=ratio or metrics[0]),
+        pictures=pictures,
+        sections=sections
+        or functools.partial(passage.section, metric=ratio or metrics[0]),
     )
 
 
-def _with_best(outcome: Outcome, names: Sequence[str]) -> Outcome:
-    most = {f"best_{name}": max(outcome.curves[name]) for name in names}
-    return outcome._replace(final={**outcome.final, **most})
+def _told(
+    outcome: Outcome, best: Sequence[str], kept: Sequence[str] | None
+) -> Outcome:
+    curves = outcome.curves
+    most = {f"best_{name}": max(curves[name]) for name in best}
+    return Outcome(
+        {name: curves[name] for name in (curves if kept is None else kept)},
+        {**outcome.final, **most},
+    )
 
 
 def turned(parts: Validated[Examples]) -> Validated[Examples]:

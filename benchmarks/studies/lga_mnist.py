@@ -13,6 +13,10 @@ and what the paper's text can be read as, beside ``lga+sgd``,
 
     $run --variants 'lr 0.0001' --methods \
         lga-log+sgd,lga-first-value+sgd,lga-per-step+sgd,lga-ceiling+sgd
+
+The preset ``device`` is the grid in ten minutes of one H200. Its operations are
+counted; but so small a network keeps it waiting, so that what fits is said by
+the steps, one after another, at ``STEP`` each. All seeds share them.
 """
 
 from benchmarks import data
@@ -38,6 +42,7 @@ COMMON = {
 LEARNING_RATES = {
     f"lr {rate:g}": {"learning_rate": rate} for rate in (1e-1, 1e-2, 1e-3, 1e-4)
 }
+STEP = 4e-4  # Seconds that the kernels of a step take to be started.
 # Those of which the paper's gain is largest, the most common, and one that
 # the paper finds no gain for.
 SMALL = ("sgd", "momentum", "adadelta", "adam")
@@ -91,6 +96,12 @@ STUDY = image_study(
             COMMON,
             seeds=5,
             methods=_pairs(tuple(lga.OPTIMIZERS)),
+            accelerator=True,
+        ),
+        "device": Preset(
+            {**COMMON, "seeds_at_once": None},
+            seeds=5,
+            methods=_pairs(SMALL),
             accelerator=True,
         ),
     },

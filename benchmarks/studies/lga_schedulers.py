@@ -44,16 +44,19 @@ def factors(
     decay: float = 0.0,
     patience: int = 0,
     share_of_epochs: float = 0.0,
+    floor: float = 0.0,
 ) -> Callable[[], optax.GradientTransformation]:
     """Returns what makes the factors of a learning rate.
 
     Args:
         steps: Those of an epoch.
         epochs: Those of the run.
-        kind: ``cosine``, ``exponential``, ``plateau`` or ``step``.
+        kind: ``cosine``, ``exponential``, ``linear``, ``plateau`` or ``step``.
         decay: What the rate is multiplied by.
         patience: Epochs without a lower loss, of ``plateau``.
         share_of_epochs: Those between two steps, in those of the run.
+        floor: What a factor of 0 is raised to, and others in proportion;
+            not of ``plateau``.
     """
     if kind == "plateau":
         return functools.partial(
@@ -63,15 +66,22 @@ def factors(
             accumulation_size=steps,
         )
 
-    def factor(count: Any) -> Any:
+    def falling(count: Any) -> Any:
         epoch = count // steps
         if kind == "cosine":
             return (1 + jnp.cos(jnp.pi * epoch / epochs)) / 2
+        if kind == "linear":
+            return 1 - epoch / epochs
         if kind == "exponential":
             return decay**epoch
         return decay ** (epoch // max(1, round(share_of_epochs * epochs)))
 
-    return functools.partial(optax.scale_by_schedule, factor)
+    def factor(count: Any) -> Any:
+        return floor + (1 - floor) * falling(count)
+
+    return functools.partial(
+        optax.scale_by_schedule, factor if floor else falling
+    )
 
 
 def make(job: Job, examples: Examples) -> MakeOptimizer:

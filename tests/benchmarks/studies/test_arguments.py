@@ -12,6 +12,7 @@ import pytest
 from benchmarks import data, studies
 from benchmarks.contenders.makers import WithAdjuster
 from benchmarks.contenders.surface import DRAWS
+from benchmarks.reporting import verdicts
 from benchmarks.runs import cells
 from benchmarks.studies import (
     aa,
@@ -30,6 +31,7 @@ VALUES = {
     "difference": ("regularized", "printed"),
     "draw": ("ones", "normal"),
     "factor": (10.0, 0.5),
+    "floor": (0.2, 0.3),
     "gamma": (1e-3, 2e-3),
     "hidden_sizes": ((8,), (9,)),
     "learns": (True, False),
@@ -57,6 +59,8 @@ VALUES = {
     "rate_factor": (7, 8),
     "reduction_axes": ((0,), (1,)),
     "share": (10, 20),
+    "sign.falls": (True, False),
+    "sign.size": (1e-3, 2e-3),
     "strength": (0.5, 0.6),
     "tentative_step": (1.0, 2.0),
     "weight_noise": (1e-3, 2e-3),
@@ -207,14 +211,33 @@ def settings_of(found):
     return {**preset.settings, **found.variants[variant], **FEW}
 
 
+def to_look_at(found):
+    """Returns the methods that have arguments.
+
+    Of a grid it is one of those that differ in numbers alone.
+    """
+    chosen = {
+        key: method
+        for key, method in found.methods.items()
+        if method.arguments and not method.not_run
+    }
+    if not verdicts.is_grid(found):
+        return chosen
+    kinds = {}
+    for key, method in chosen.items():
+        paths = [path for path, _ in changed(method.arguments, VALUES)]
+        falls = method.arguments.get("sign", {}).get("falls")
+        last = key.split("+")[-1].split("-")[0]
+        kinds.setdefault((*paths, falls, last), key)
+    return {key: chosen[key] for key in kinds.values()}
+
+
 @pytest.mark.parametrize("name", studies.names())
 def test_every_argument_is_built_in_and_is_in_the_digest(name, build):
     found = studies.find(name)
     settings, variant = settings_of(found), next(iter(found.variants))
     unread, alike = [], []
-    for key, method in found.methods.items():
-        if method.not_run or not method.arguments:
-            continue
+    for key, method in to_look_at(found).items():
 
         def digest_of(arguments, key=key, method=method):
             methods = {key: method._replace(arguments=arguments)}
