@@ -96,7 +96,7 @@ def momenta() -> Methods:
     }
 
 
-def with_lga(plain: str) -> Methods:
+def with_lga(plain: str, gammas: Sequence[float] = GAMMAS) -> Methods:
     return {
         f"lga-{gamma:g}+{plain}": Method(
             f"LGA with gamma {gamma:g} around `{plain}`",
@@ -106,7 +106,7 @@ def with_lga(plain: str) -> Methods:
                 "lga": lga.ONCE_AN_EPOCH,
             },
         )
-        for gamma in GAMMAS
+        for gamma in gammas
     }
 
 
@@ -257,8 +257,15 @@ def grid_study(
         beside: As of ``tuning``.
         drawn: The rows of the picture, and their lines.
         more: More sections of its page.
-        fields: Of ``lga_study``.
+        fields: Of ``lga_study``; those of the data are MNIST's by default.
     """
+    fields = {
+        "data_sets": ["mnist"],
+        "data": DATA,
+        "load": functools.partial(_lga.validated, "mnist"),
+        "models": {"": MLP((64, 32))},
+        **fields,
+    }
     shown = {"rows": drawn, "rate_of": rate_of, "metric": METRICS[0]}
     parts = (
         *more,
@@ -268,10 +275,6 @@ def grid_study(
     names = {k: ([*methods], base) for k, (methods, base) in grids.items()}
     return _lga.lga_study(
         tables="none; LGA",
-        data_sets=["mnist"],
-        data=DATA,
-        load=functools.partial(_lga.validated, "mnist"),
-        models={"": MLP((64, 32))},
         task=lambda settings: "classes",
         metrics=METRICS,
         curves=CURVES,

@@ -187,6 +187,7 @@ def build(monkeypatch):
         "gal-surface": surface.START,
         "agr-small-matrices": dict.fromkeys(agr_small_matrices.DATA, split),
         "lga-autoencoder": dict.fromkeys(("mnist", "cifar10"), split),
+        "lga-gamma": dict.fromkeys(("digits", "mnist", "cifar10"), split),
         "lga-bounds": dict.fromkeys(("mnist", "cifar10"), split),
         "lga-floor": examples,
     }
