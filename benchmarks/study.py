@@ -1,7 +1,7 @@
 """What a study is, and what comes of it: types alone.
 
 A study states its question, data, model, methods, metrics, the paper's numbers
-and three presets, and says how to run one method for some seeds. A finished
+and presets, and says how to run one method for some seeds. A finished
 seed of a method in a variant is a ``Cell``, and the cells of one configuration
 are a ``Result``.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import Any, NamedTuple
 
-PRESETS = ("smoke", "small", "paper")
+# All studies have the first three, some the last.
+PRESETS = ("smoke", "small", "paper", "device")
 Settings = Mapping[str, Any]  # JSON values.
 
 
@@ -184,7 +185,7 @@ class Study(NamedTuple):
     metrics: Sequence[Metric]
     curves: Sequence[Curve]
     methods: Mapping[str, Method]
-    presets: Mapping[str, Preset]  # smoke, small and paper.
+    presets: Mapping[str, Preset]  # By their names, some of PRESETS.
     load: Callable[[Settings, pathlib.Path | None], Any]
     run: Callable[[Job], Sequence[Outcome]]
     # Settings that are compared side by side, such as learning rates.

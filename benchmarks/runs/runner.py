@@ -76,6 +76,7 @@ def plan(
     overrides: Settings | None = None,
 ) -> Plan:
     """Returns a preset's plan with what the user chose instead."""
+    _check_known("preset", [preset], study.presets, name)
     chosen = study.presets[preset]
     methods = methods or study.to_run(chosen)
     variants = variants or chosen.variants or list(study.variants)

@@ -13,7 +13,7 @@ from benchmarks.costs import __main__ as costs
 from benchmarks.reporting import pages, report
 from benchmarks.runs import names, results, runner
 from benchmarks.studies import lga_mnist
-from benchmarks.study import PRESETS, Method
+from benchmarks.study import Method
 from tests.helpers.made_up import (
     HARD_NAMES,
     NAME,
@@ -112,7 +112,7 @@ def selections(found, preset):
 @pytest.mark.parametrize("name", studies.names())
 def test_a_page_s_commands_run_what_it_shows(name, planned):
     found = studies.find(name)
-    for preset in PRESETS:
+    for preset in found.presets:
         for cells in map(set, selections(found, preset)):
             ordered = [
                 (variant, method, seed)
