@@ -120,7 +120,7 @@ class SmallAlbert(nn.Module):
 
     It tells the words that are masked, and whether the two halves of a text
     stand in their order. The normalization is before each part, and places
-    begin as waves, without which a small one takes longer to see neighbours.
+    begin as waves.
     Where a word stands tells its half, so that halves have no embedding.
     """
 
