@@ -8,8 +8,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from benchmarks.models.deep import VGG11, ResNet18, SmallResNet
-from benchmarks.models.language import SmallTransformer
+from benchmarks.models.deep import VGG11, ResNet18, ResNet50, SmallResNet
+from benchmarks.models.diffusion import Diffusion
+from benchmarks.models.language import SmallAlbert, SmallTransformer
+from benchmarks.models.mobile import SmallConvNeXt, SmallTinyViT
 from benchmarks.models.pixels import (
     ConvAutoencoder,
     DenseAutoencoder,
@@ -43,11 +45,16 @@ __all__ = [
     "ConvAutoencoder",
     "ConvNet",
     "DenseAutoencoder",
+    "Diffusion",
     "LeNet5",
     "Regressor",
     "ResNet18",
+    "ResNet50",
+    "SmallAlbert",
     "SmallCNN",
+    "SmallConvNeXt",
     "SmallResNet",
+    "SmallTinyViT",
     "SmallTransformer",
     "TorchLeNet5",
     "TwoHeadedLeNet5",

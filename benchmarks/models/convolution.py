@@ -25,6 +25,8 @@ def convolve(
     one. Accelerators are built for both.
     """
     if jax.default_backend() == "cpu":
+        if options.get("feature_group_count", 1) > 1:
+            return convolve_depthwise(inputs, kernel, window_strides, padding)
         return convolve_by_matmul(inputs, kernel, window_strides, padding)
     return jax.lax.conv_general_dilated(
         inputs, kernel, window_strides, padding, **options
@@ -48,7 +50,42 @@ def convolve_by_matmul(
     Returns:
         Array of shape [batch, height, width, features].
     """
-    window = kernel.shape[:2]
+    patches = _patches(inputs, kernel.shape[:2], window_strides, padding)
+    flat = kernel.reshape(-1, kernel.shape[-1])
+    return jnp.concatenate(patches, axis=-1) @ flat
+
+
+def convolve_depthwise(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    window_strides: Sequence[int],
+    padding: Padding,
+) -> jax.Array:
+    """Convolves each channel with a window of its own, as a sum of products.
+
+    The arguments are those of ``convolve_by_matmul``, but that the kernel has
+    the shape [height, width, 1, channels].
+    """
+    if kernel.shape[2:] != (1, inputs.shape[-1]):
+        raise ValueError(
+            f"a kernel of shape {kernel.shape} has no window for each of"
+            f" {inputs.shape[-1]} channels"
+        )
+    patches = _patches(inputs, kernel.shape[:2], window_strides, padding)
+    windows = kernel.reshape(-1, 1, 1, 1, inputs.shape[-1])
+    total = 0.0
+    for patch, weights in zip(patches, windows, strict=True):
+        total = total + patch * weights
+    return jnp.asarray(total)
+
+
+def _patches(
+    inputs: jax.Array,
+    window: Sequence[int],
+    window_strides: Sequence[int],
+    padding: Padding,
+) -> list[jax.Array]:
+    """Returns what each place of a window sees of the inputs, row by row."""
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(
             inputs.shape[1:3], window, window_strides, padding
@@ -59,7 +96,7 @@ def convolve_by_matmul(
         size - length + 1
         for size, length in zip(padded.shape[1:3], window, strict=True)
     ]
-    patches = [
+    return [
         padded[
             :,
             row : row + ends[0] : window_strides[0],
@@ -68,8 +105,6 @@ def convolve_by_matmul(
         for row in range(window[0])
         for column in range(window[1])
     ]
-    flat = kernel.reshape(-1, kernel.shape[-1])
-    return jnp.concatenate(patches, axis=-1) @ flat
 
 
 class Conv(nn.Conv):

@@ -43,24 +43,49 @@ class ResidualBlock(nn.Module):
         features = _conv(self.channels, self.stride)(inputs)
         features = nn.relu(_norm(train)(features))
         features = _norm(train)(_conv(self.channels)(features))
-        return nn.relu(features + self._shortcut(inputs, train))
-
-    def _shortcut(self, inputs: jax.Array, train: bool) -> jax.Array:
-        missing = self.channels - inputs.shape[-1]
-        if self.stride == 1 and missing == 0:
-            return inputs
-        seen = inputs[:, :: self.stride, :: self.stride]
-        if self.projects:
-            kernel_init = nn.initializers.he_normal()
-            # One pixel of each window: a dense layer for every pixel.
-            projection = nn.Dense(
-                self.channels, use_bias=False, kernel_init=kernel_init
+        return nn.relu(
+            features
+            + _shortcut(
+                inputs, self.channels, self.stride, self.projects, train
             )
-            return _norm(train)(projection(seen))
-        before = missing // 2
-        return jnp.pad(
-            seen, ((0, 0), (0, 0), (0, 0), (before, missing - before))
         )
+
+
+def _shortcut(
+    inputs: jax.Array, channels: int, stride: int, projects: bool, train: bool
+) -> jax.Array:
+    missing = channels - inputs.shape[-1]
+    if stride == 1 and missing == 0:
+        return inputs
+    seen = inputs[:, ::stride, ::stride]
+    if projects:
+        return _norm(train)(_pointwise(channels)(seen))
+    before = missing // 2
+    return jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (before, missing - before)))
+
+
+# One pixel of each window: a dense layer for every pixel.
+def _pointwise(channels: int) -> nn.Dense:
+    return nn.Dense(
+        channels, use_bias=False, kernel_init=nn.initializers.he_normal()
+    )
+
+
+class BottleneckBlock(nn.Module):
+    """A 3x3 convolution between two of 1x1, beside a shortcut."""
+
+    channels: int  # Of the 3x3 convolution; a quarter of those that come out.
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+        """Returns features of ``4 * channels`` channels."""
+        features = nn.relu(_norm(train)(_pointwise(self.channels)(inputs)))
+        features = _conv(self.channels, self.stride)(features)
+        features = nn.relu(_norm(train)(features))
+        features = _norm(train)(_pointwise(4 * self.channels)(features))
+        beside = _shortcut(inputs, 4 * self.channels, self.stride, True, train)
+        return nn.relu(features + beside)
 
 
 class SmallResNet(nn.Module):
@@ -100,6 +125,22 @@ class ResNet18(nn.Module):
                 features = ResidualBlock(channels, stride, projects=True)(
                     features, train
                 )
+        return nn.Dense(self.num_classes)(features.mean(axis=(1, 2)))
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 whose first layer is fit for CIFAR, as ``ResNet18`` is."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the logits, of shape [batch, num_classes]."""
+        features = nn.relu(_norm(train)(_conv(64)(images)))
+        for channels, blocks in (64, 3), (128, 4), (256, 6), (512, 3):
+            for block in range(blocks):
+                stride = 2 if channels > 64 and block == 0 else 1
+                features = BottleneckBlock(channels, stride)(features, train)
         return nn.Dense(self.num_classes)(features.mean(axis=(1, 2)))
 
 

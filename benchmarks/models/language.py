@@ -1,11 +1,22 @@
-"""A language model that is small enough for a CPU."""
+"""Language models that are small enough for a CPU."""
+
+import math
+from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 # Of the embeddings, as in GPT-2: at a unit scale the logits would start far
 # from even.
 _SMALL = nn.initializers.normal(0.02)
+
+
+def waves(places: jax.Array, width: int) -> jax.Array:
+    """Sines and cosines of places (Vaswani et al., 2017), [places, width]."""
+    rates = jnp.exp(-math.log(10_000) * jnp.arange(width // 2) / (width // 2))
+    angles = places[:, None] * rates[None]
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
 class SmallTransformer(nn.Module):
@@ -51,14 +62,15 @@ class SmallTransformer(nn.Module):
         return nn.Dropout(self.dropout, deterministic=not train)(features)
 
 
-class CausalAttention(nn.Module):
-    """Self-attention to oneself and to what came before.
+class SelfAttention(nn.Module):
+    """Self-attention; a causal one is to oneself and to what came before.
 
     Every kernel is a plain matrix, which leaves no doubt what one matrix is to
     an optimizer that treats matrices.
     """
 
     heads: int
+    is_causal: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -70,5 +82,87 @@ class CausalAttention(nn.Module):
             )
             for name in ("query", "key", "value")
         )
-        mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+        mixed = jax.nn.dot_product_attention(
+            query, key, value, is_causal=self.is_causal
+        )
         return nn.Dense(width, name="output")(mixed.reshape(inputs.shape))
+
+
+# A class of its own, as weights are drawn by the names of modules.
+class CausalAttention(SelfAttention):
+    """Self-attention to oneself and to what came before."""
+
+    is_causal: bool = True
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and two dense layers, each normalized before."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Returns features of the same shape, [batch, time, width]."""
+        width = features.shape[-1]
+        features += SelfAttention(self.heads)(nn.LayerNorm()(features))
+        hidden = nn.Dense(4 * width)(nn.LayerNorm()(features))
+        return features + nn.Dense(width)(nn.gelu(hidden))
+
+
+def _small_waves(key: Any, shape: tuple[int, int]) -> jax.Array:
+    """Places that begin as waves of the size of embeddings."""
+    del key
+    return 0.02 * math.sqrt(2) * waves(jnp.arange(shape[0]), shape[1])
+
+
+class SmallAlbert(nn.Module):
+    """ALBERT (Lan et al., 2020), small: all layers share their weights.
+
+    It tells the words that are masked, and whether the two halves of a text
+    stand in their order. The normalization is before each part, and places
+    begin as waves.
+    Where a word stands tells its half, so that halves have no embedding.
+    """
+
+    vocabulary: int  # Marks included.
+    masked: int  # How many words of a text.
+    embedding: int = 32
+    width: int = 64
+    heads: int = 4
+    layers: int = 2
+
+    @nn.compact
+    def __call__(
+        self, inputs: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the logits of the order and of the masked words.
+
+        Args:
+            inputs: Integers of shape [batch, time + masked]: the first of a
+                text's tokens stands for the whole of it; after them come the
+                places of those that are masked.
+            train: Whether this is training, which is no different.
+
+        Returns:
+            Arrays of shape [batch, 2] and [batch, masked, vocabulary].
+        """
+        del train
+        time = inputs.shape[1] - self.masked
+        tokens, places = inputs[:, :time], inputs[:, time:]
+        embed = nn.Embed(self.vocabulary, self.embedding, embedding_init=_SMALL)
+        positions = self.param(
+            "positions", _small_waves, (time, self.embedding)
+        )
+        features = nn.Dense(self.width)(
+            nn.LayerNorm()(embed(tokens) + positions[None])
+        )
+        layer = EncoderLayer(self.heads)
+        for _ in range(self.layers):
+            features = layer(features)
+        features = nn.LayerNorm()(features)
+        pooled = jnp.tanh(nn.Dense(self.width)(features[:, 0]))
+        chosen = jnp.take_along_axis(features, places[..., None], axis=1)
+        hidden = nn.gelu(nn.Dense(self.embedding)(chosen))
+        words = embed.attend(nn.LayerNorm()(hidden))
+        bias = self.param("bias", nn.initializers.zeros, (self.vocabulary,))
+        return nn.Dense(2)(pooled), words + bias[None, None]

@@ -8,12 +8,19 @@ import flax.linen as nn
 
 from benchmarks import data
 from benchmarks.contenders import agr
-from benchmarks.data import Examples, Split
+from benchmarks.data import Examples, Split, Validated
 from benchmarks.studies._images import SMOKE, image_study
-from benchmarks.study import Paper, Preset, Settings, Study
+from benchmarks.studies._tasks import best_of_each, held_out, tuned
+from benchmarks.study import Paper, Preset, Primary, Settings, Study
 
 # Fewer than on MNIST, for each is 200 epochs of a large network.
-CIFAR_METHODS = ("adamw", "agr+adamw", "adamw_agr", "clip+adamw")
+CIFAR_METHODS = {
+    name: agr.METHODS[name]
+    for name in ("adamw", "agr+adamw", "adamw_agr", "clip+adamw")
+}
+RATES = (1e-3, 3e-3)
+CIFAR = {"batch_size": 128, "weight_decay": 1e-2, "validation": 0.1}
+CIFAR_VARIANTS = {f"lr {rate:g}": {"learning_rate": rate} for rate in RATES}
 
 
 def mnist_study(network: str, model: nn.Module) -> Study:
@@ -29,16 +36,16 @@ def mnist_study(network: str, model: nn.Module) -> Study:
         tables="none; AGR",
         presets={
             "smoke": Preset(
-                {**common, "epochs": 1, **_limits(200, 100)},
+                {**common, "epochs": 1, **limits(200, 100)},
                 seeds=2,
                 variants=["lr 0.001"],
                 methods=SMOKE,
             ),
             "small": Preset(
-                {**common, "epochs": 5, **_limits(10000, 5000)}, seeds=5
+                {**common, "epochs": 5, **limits(10000, 5000)}, seeds=5
             ),
             "paper": Preset(
-                {**common, "epochs": 20, **_limits(None, None)}, seeds=10
+                {**common, "epochs": 20, **limits(None, None)}, seeds=10
             ),
         },
     )
@@ -49,6 +56,7 @@ def cifar_study(
     make_model: Callable[..., nn.Module],
     classes: int,
     paper: Paper | None = None,
+    device: Preset | None = None,
 ) -> Study:
     """Returns the study of a network that needs an accelerator.
 
@@ -57,43 +65,49 @@ def cifar_study(
         make_model: Called as ``make_model(num_classes=...)``.
         classes: 10 or 100.
         paper: The paper's numbers.
+        device: Ten minutes on one.
     """
-    common = {"batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-2}
     name = f"CIFAR-{classes}"
     return image_study(
         title=f"AGR on {name} with {network}",
         question=f"Does AGR raise the accuracy of {network} on {name}?",
         data_sets=[f"cifar{classes}"],
-        data=f"{name}; smoke and small take a fixed sample, stratified by"
-        " class",
-        load=functools.partial(_load, f"cifar{classes}"),
+        data=f"{name}; a tenth of the training images is held out for"
+        " validation. Smoke and small take a fixed sample, stratified by class",
+        load=functools.partial(_load_validated, f"cifar{classes}"),
         model=make_model(num_classes=classes),
-        methods={key: agr.METHODS[key] for key in CIFAR_METHODS},
-        variants={"": {}},
+        methods=CIFAR_METHODS,
+        variants=CIFAR_VARIANTS,
+        tuning=best_of_each(
+            CIFAR_METHODS, {"tuned": list(CIFAR_VARIANTS)}, "rates"
+        ),
+        primary=Primary("tuned", tuned("adamw_agr"), "test_accuracy"),
         paper=paper,
-        tables="AGR, Table 5, a row of it" if paper else "none; AGR",
+        tables="AGR, Table 5, a part of it" if paper else "none; AGR",
         presets={
             "smoke": Preset(
-                {**common, "batch_size": 16, "epochs": 1, **_limits(32, 16)},
+                {**CIFAR, "batch_size": 16, "epochs": 1, **limits(32, 16)},
                 seeds=1,
+                variants=["lr 0.001"],
                 methods=["agr+adamw"],
             ),
             "small": Preset(
-                {**common, "epochs": 10, **_limits(5000, 2000)},
+                {**CIFAR, "epochs": 10, **limits(5000, 2000)},
                 seeds=3,
                 accelerator=True,  # Hours on a CPU.
             ),
             "paper": Preset(
                 {
-                    **common,
+                    **CIFAR,
                     "epochs": 200,
-                    **_limits(None, None),
+                    **limits(None, None),
                     "seeds_at_once": 1,
                 },
                 seeds=4,
                 accelerator=True,
             ),
-        },
+        }
+        | ({"device": device} if device else {}),
     )
 
 
@@ -109,7 +123,7 @@ def table_5(adamw: Sequence[str], adamw_agr: Sequence[str]) -> Paper:
     )
 
 
-def _limits(train: int | None, test: int | None) -> Settings:
+def limits(train: int | None, test: int | None) -> Settings:
     return {"limit_train": train, "limit_test": test}
 
 
@@ -121,3 +135,10 @@ def _load(
         limit_train=settings["limit_train"],
         limit_test=settings["limit_test"],
     )
+
+
+def _load_validated(
+    data_set: str, settings: Settings, data_dir: pathlib.Path | None
+) -> Validated[Examples]:
+    split = _load(data_set, settings, data_dir)
+    return held_out(split, settings["validation"])

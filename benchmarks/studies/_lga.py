@@ -5,12 +5,11 @@ than the paper's has a gamma as many times as large, so that the term, whose
 size does not depend on the gradient's, can come as far.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import functools
 import pathlib
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,26 +17,9 @@ from benchmarks import data
 from benchmarks.contenders import lga
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Validated
-from benchmarks.models import described
 from benchmarks.reporting import passage
-from benchmarks.study import (
-    Curve,
-    Job,
-    Method,
-    Metric,
-    Outcome,
-    Paper,
-    Preset,
-    Primary,
-    Result,
-    Settings,
-    Study,
-    Tuning,
-)
-from benchmarks.training import loop, tasks
-
-Pictures = Callable[[Study, Result], Mapping[str, bytes]]
-Sections = Callable[[Study, Result], Sequence[str]]
+from benchmarks.studies._tasks import held_out, task_study
+from benchmarks.study import Job, Metric, Settings, Study
 
 GAMMA = 1e-8
 # The paper's on MNIST: 20 epochs of 937 batches of 64; on CIFAR-10: 100 of 390
@@ -82,8 +64,7 @@ def validated(
     """
     train, test = settings["limits"][name]
     split = data.SETS[name].load(data_dir, limit_train=train, limit_test=test)
-    count = max(1, round(settings["validation"] * len(split.train.labels)))
-    return data.with_validation(split, count)
+    return held_out(split, settings["validation"])
 
 
 def on_unit_interval(parts: Validated[Examples]) -> Validated[Examples]:
@@ -104,111 +85,29 @@ def on_unit_interval(parts: Validated[Examples]) -> Validated[Examples]:
 
 def lga_study(
     *,
-    title: str,
-    question: str,
-    tables: str,
-    data_sets: Sequence[str],
-    data: str,
-    load: Callable[[Settings, pathlib.Path | None], Any],
-    part: Callable[[Job], Validated[Examples]] = lambda job: job.data,
-    models: Mapping[str, nn.Module],
-    task: Callable[[Settings], str],
     metrics: Sequence[Metric],
-    curves: Sequence[Curve],
-    methods: Mapping[str, Method],
     make: Callable[[Job, Examples], MakeOptimizer] = make,
-    presets: Mapping[str, Preset],
-    variants: Mapping[str, Settings],
-    tuning: Tuning | None,
-    primary: Primary,
-    paper: Paper | None = None,
-    best: Sequence[str] = (),
     ratio: Metric | None = None,
-    kept: Sequence[str] | None = None,
-    pictures: Pictures | None = None,
-    sections: Sections | None = None,
+    sections: Any = None,
+    **fields: Any,
 ) -> Study:
     """Returns a study of LGA beside what a user would pick instead.
 
     Args:
-        title: What the tables and plots are called.
-        question: What it is to answer.
-        tables: Which of the paper's it is.
-        data_sets: Keys of ``benchmarks.data.SETS`` that ``load`` reads.
-        data: A line on the data.
-        load: The examples, from settings and the folder of the data.
-        part: Those of a job.
-        models: The network, by the settings' ``model``; one has the name "".
-        task: A key of ``tasks.TASKS``, from the settings.
         metrics: Of ``tasks.train``; the paper's claim is about the first.
-        curves: Those to draw.
-        methods: The contenders.
         make: The optimizer of a job.
-        presets: Settings have epochs, batch_size, learning_rate and what
-            ``make`` reads, where a variant's have not.
-        variants: Settings to compare side by side.
-        tuning: What validation chooses.
-        primary: The test that answers the question.
-        paper: The paper's numbers.
         ratio: The metric whose curve the ratio of epochs is of; the first by
             default.
-        best: Names of curves whose largest value is a number, ``best_...``.
-        kept: Names of the curves that cells keep; all by default.
-        pictures: Draws more of them.
-        sections: More parts of the page; the ratio of epochs by default.
+        sections: As in ``Study``; the ratio of epochs by default.
+        fields: Others of ``task_study``; the presets' settings have what
+            ``make`` reads, too.
     """
-
-    def run(job: Job) -> Sequence[Outcome]:
-        settings, parts = job.settings, part(job)
-        found = tasks.train(
-            models[settings.get("model", "")],
-            make(job, parts.train),
-            parts,
-            task(settings),
-            learning_rate=settings["learning_rate"],
-            seeds=[settings.get("first_seed", 0) + seed for seed in job.seeds],
-            epochs=settings["epochs"],
-            batch_size=settings["batch_size"],
-            vmapped=settings.get("vmapped"),
-            measured_train=settings.get("measured_train", loop.MEASURED_TRAIN),
-            on_epoch=job.on_progress,
-        )
-        return [_told(outcome, best, kept) for outcome in found]
-
-    return Study(
-        title=title,
-        question=question,
-        tables=tables,
-        data_sets=data_sets,
-        data=data,
-        model="; ".join(
-            f"{name}: {described(model)}" if name else described(model)
-            for name, model in models.items()
-        ),
+    return task_study(
         metrics=metrics,
-        curves=curves,
-        methods=methods,
-        presets=presets,
-        load=load,
-        run=run,
-        variants=variants,
-        tuning=tuning,
-        primary=primary,
-        paper=paper,
-        pictures=pictures,
+        make=make,
         sections=sections
         or functools.partial(passage.section, metric=ratio or metrics[0]),
-    )
-
-
-def _told(
-    outcome: Outcome, best: Sequence[str], kept: Sequence[str] | None
-) -> Outcome:
-    curves = outcome.curves
-    most = {f"best_{name}": max(curves[name]) for name in best}
-    return Outcome(
-        {name: curves[name] for name in (curves if kept is None else kept)},
-        {**outcome.final, **most},
+        **fields,
     )
 
 
@@ -232,13 +131,3 @@ def turned(parts: Validated[Examples]) -> Validated[Examples]:
         return Examples(jnp.asarray(pair), jnp.asarray(labels, jnp.int32))
 
     return Validated(*(both(part, seed) for seed, part in enumerate(parts)))
-
-
-def beside(header: Sequence[str], *rows: str) -> dict[str, Any]:
-    """Returns a paper's table from lines whose entries have no spaces."""
-    return {
-        "header": header,
-        "rows": [
-            [entry.replace("_", " ") for entry in row.split()] for row in rows
-        ],
-    }

@@ -3,11 +3,11 @@
 import pathlib
 
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks import data
 from benchmarks.models import SmallTransformer
 from benchmarks.studies._agr_alpha import alpha_study
+from benchmarks.studies._text import frequent
 from benchmarks.study import Preset, Settings
 
 VOCABULARY = 2000
@@ -23,10 +23,7 @@ COMMON = {
 def load(settings: Settings, data_dir: pathlib.Path | None) -> data.Examples:
     """Windows of the training text; rare words are the unknown one."""
     text = data.wikitext2(data_dir)
-    tokens = np.asarray(text.train)
-    unknown = text.vocabulary.index("<unk>")
-    # Words are numbered by how frequent they are.
-    tokens = np.where(tokens < VOCABULARY, tokens, unknown)
+    tokens = frequent(text.train, text, VOCABULARY)
     count = min(settings["windows"], (len(tokens) - 1) // LENGTH)
     cut = count * LENGTH
     return data.Examples(

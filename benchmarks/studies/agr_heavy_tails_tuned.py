@@ -4,8 +4,9 @@ from benchmarks import data
 from benchmarks.contenders import agr
 from benchmarks.models import SmallCNN
 from benchmarks.studies._images import image_study
+from benchmarks.studies._tasks import best_of_each, tuned
 from benchmarks.studies.agr_heavy_tails import COMMON, make
-from benchmarks.study import Contender, Job, Preset, Primary, Tuning
+from benchmarks.study import Job, Preset, Primary
 from benchmarks.training.classification import METRICS
 
 # Seeds that no other page has.
@@ -23,10 +24,6 @@ BY_KEY = {metric.key: metric for metric in METRICS}
 
 def name_of(degrees: float, rate: float) -> str:
     return f"{degrees:g} degrees, lr {rate:g}"
-
-
-def tuned(name: str) -> str:
-    return f"{name}, tuned"
 
 
 def part(job: Job) -> data.Validated[data.Examples]:
@@ -59,22 +56,15 @@ STUDY = image_study(
         for degrees in DEGREES
         for rate in RATES
     },
-    tuning=Tuning(
-        "valid_loss",
-        {
-            tuned(name): Contender(
-                f"`{name}` at its best rate",
-                [name],
-                tuned(method.baseline) if method.baseline else None,
-            )
-            for name, method in METHODS.items()
-        },
+    tuning=best_of_each(
+        METHODS,
         {
             tuned(f"{degrees:g} degrees"): [
                 name_of(degrees, rate) for rate in RATES
             ]
             for degrees in DEGREES
         },
+        "rates",
     ),
     primary=Primary(tuned("1 degrees"), tuned("agr+adamw"), "test_loss"),
     presets={

@@ -8,6 +8,7 @@ from benchmarks.contenders import lga
 from benchmarks.data import Examples, Validated
 from benchmarks.models import ConvAutoencoder, DenseAutoencoder
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside
 from benchmarks.study import (
     Curve,
     Job,
@@ -110,7 +111,7 @@ STUDY = _lga.lga_study(
     },
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 12, the final loss",
-        **_lga.beside(
+        **beside(
             (
                 *("Dataset", "Algorithm", "SGD", "Momentum", "ASGD"),
                 *("RMSprop", "Adam", "Adamax", "Adadelta"),

@@ -3,6 +3,7 @@
 from benchmarks.contenders import lga
 from benchmarks.models import TwoHeadedLeNet5
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside
 from benchmarks.study import Curve, Metric, Paper, Preset, Primary
 
 COMMON = {
@@ -64,7 +65,7 @@ STUDY = _lga.lga_study(
     },
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 11, after 50 epochs with LeNet-5",
-        **_lga.beside(
+        **beside(
             (
                 *("Metric", "Algorithm", "SGD", "Momentum", "ASGD"),
                 *("RMSprop", "Adam", "Adamax", "Adadelta"),

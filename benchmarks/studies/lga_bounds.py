@@ -6,6 +6,7 @@ from benchmarks.contenders import lga
 from benchmarks.data import Examples, Validated
 from benchmarks.models import ConvNet, TorchLeNet5
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside
 from benchmarks.study import (
     Curve,
     Job,
@@ -102,7 +103,7 @@ STUDY = _lga.lga_study(
     },
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 13, the final loss",
-        **_lga.beside(
+        **beside(
             (
                 *("Dataset", "Algorithm", "SGD", "Momentum", "ASGD"),
                 *("RMSprop", "Adam", "Adadelta"),

@@ -3,15 +3,8 @@
 from benchmarks.contenders import lga
 from benchmarks.models import ConvNet
 from benchmarks.studies import _lga
-from benchmarks.study import (
-    Contender,
-    Curve,
-    Metric,
-    Paper,
-    Preset,
-    Primary,
-    Tuning,
-)
+from benchmarks.studies._tasks import beside, best_of_each, tuned
+from benchmarks.study import Curve, Metric, Paper, Preset, Primary
 
 COMMON = {
     **_lga.COMMON,
@@ -27,11 +20,6 @@ METHODS = {
 VARIANTS = {
     f"lr {rate:g}": {"learning_rate": rate} for rate in (1e-1, 1e-2, 1e-3, 1e-4)
 }
-
-
-def tuned(name: str) -> str:
-    return f"{name}, tuned"
-
 
 STUDY = _lga.lga_study(
     title="LGA on CIFAR-10 at four learning rates",
@@ -60,18 +48,7 @@ STUDY = _lga.lga_study(
     ],
     methods=METHODS,
     variants=VARIANTS,
-    tuning=Tuning(
-        "valid_loss",
-        {
-            tuned(name): Contender(
-                f"{name} at the best of the rates",
-                [name],
-                tuned(method.baseline) if method.baseline else None,
-            )
-            for name, method in METHODS.items()
-        },
-        {"tuned": list(VARIANTS)},
-    ),
+    tuning=best_of_each(METHODS, {"tuned": list(VARIANTS)}, "rates"),
     primary=Primary("tuned", tuned("lga+sgd"), "test_accuracy"),
     presets={
         "smoke": Preset(
@@ -98,7 +75,7 @@ STUDY = _lga.lga_study(
     },
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 8, accuracy on the test set, %",
-        **_lga.beside(
+        **beside(
             (
                 *("ALGORITHM", "w/o LGA 1E-1", "w/o LGA 1E-2"),
                 *("w/o LGA 1E-3", "w/o LGA 1E-4", "w/ LGA 1E-1"),

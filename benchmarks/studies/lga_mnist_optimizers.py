@@ -3,6 +3,7 @@
 from benchmarks.contenders import lga
 from benchmarks.models import TorchLeNet5
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside
 from benchmarks.study import Curve, Metric, Paper, Preset, Primary
 
 COMMON = {
@@ -68,7 +69,7 @@ STUDY = _lga.lga_study(
         source=f"{_lga.SOURCE}, MNIST in %: Table 1, training sets; Table 3,"
         " test sets and the ratio of epochs; Table 6, the best of the run on"
         " the test set; Table 7, its last. Table 2 is on the page lga-mnist",
-        **_lga.beside(
+        **beside(
             (
                 *("Table", "Algorithm", "SGD", "Momentum", "ASGD"),
                 *("RMSprop", "Adam", "Adamax", "Adadelta"),

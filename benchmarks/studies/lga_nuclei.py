@@ -11,6 +11,7 @@ from benchmarks.contenders import lga
 from benchmarks.data import Examples, Nuclei, Validated
 from benchmarks.models import UNet
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside, window_means
 from benchmarks.study import Curve, Metric, Paper, Preset, Primary, Settings
 
 COMMON = {
@@ -25,16 +26,12 @@ OPTIMIZERS = ("sgd", "adam", "adadelta")
 
 def pooled(part: Nuclei, side: int) -> Examples:
     """Returns images of so many pixels a side, and what of them is nuclei."""
-    images = np.asarray(part.images)
-    window = images.shape[1] // side
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        shape = (len(values), side, window, side, window, -1)
-        return values.reshape(shape).mean(axis=(2, 4))
-
     marked = (np.asarray(part.label_maps) > 0).astype(np.float32)
-    masks = mean(marked)[..., 0] >= 0.5
-    return Examples(jnp.asarray(mean(images)), jnp.asarray(masks, jnp.float32))
+    masks = window_means(marked, side)[..., 0] >= 0.5
+    return Examples(
+        jnp.asarray(window_means(part.images, side)),
+        jnp.asarray(masks, jnp.float32),
+    )
 
 
 def load(
@@ -109,7 +106,7 @@ STUDY = _lga.lga_study(
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 9, training loss after 50 epochs, and"
         " the share of epochs in which LGA comes to the loss without it",
-        **_lga.beside(
+        **beside(
             (
                 *("Algorithm", "SGD", "Momentum", "ASGD", "RMSprop", "Adam"),
                 *("Adamax", "Adadelta"),

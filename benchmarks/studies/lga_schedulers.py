@@ -13,6 +13,7 @@ from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples
 from benchmarks.models import TorchLeNet5
 from benchmarks.studies import _lga
+from benchmarks.studies._tasks import beside
 from benchmarks.study import Curve, Job, Metric, Paper, Preset, Primary
 
 COMMON = {
@@ -148,7 +149,7 @@ STUDY = _lga.lga_study(
     paper=Paper(
         source=f"{_lga.SOURCE}, Table 5, accuracy on the training set, %, with"
         " mean and deviation over the optimizers",
-        **_lga.beside(
+        **beside(
             (
                 *("Algorithm", "CosineAnnealingLR w/o LGA", "w/ LGA"),
                 *("ExponentialLR w/o LGA", "w/ LGA"),

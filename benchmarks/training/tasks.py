@@ -78,6 +78,17 @@ def _two_tasks(outputs: Any, targets: jax.Array) -> Numbers:
     }
 
 
+def _words_and_order(outputs: Any, targets: jax.Array) -> Numbers:
+    order, words = outputs
+    found = {
+        "loss_words": loop.cross_entropy(words, targets[:, 1:]).mean(axis=1),
+        "loss_order": loop.cross_entropy(order, targets[:, 0]),
+        "accuracy_words": _hits(words, targets[:, 1:]).mean(axis=1),
+        "accuracy_order": _hits(order, targets[:, 0]),
+    }
+    return {**found, "loss": found["loss_words"] + found["loss_order"]}
+
+
 TASKS = {
     "classes": Task(
         loop.cross_entropy,
@@ -100,6 +111,17 @@ TASKS = {
             "loss": _pixel_entropies(outputs, targets),
             "overlap": _overlap(outputs, targets),
         },
+    ),
+    # Of noise and what the network says it is; the targets are not looked at.
+    "noise": Task(
+        lambda outputs, targets: _squared_errors(outputs[1], outputs[0]),
+        lambda outputs, targets: {
+            "loss": _squared_errors(outputs[1], outputs[0])
+        },
+    ),
+    "masked words and order": Task(
+        lambda outputs, targets: _words_and_order(outputs, targets)["loss"],
+        _words_and_order,
     ),
     "class and rotation": Task(_sum_of_two, _two_tasks),
 }
@@ -128,12 +150,16 @@ def train(
     measured_train: int | None = loop.MEASURED_TRAIN,
     vmapped: bool | None = None,
     on_epoch: Callable[[], None] = lambda: None,
+    at_end: Callable[[loop.Run], Mapping[str, Any]] | None = None,
 ) -> list[Outcome]:
     """Trains one network a seed; the arguments are ``classification.train``'s.
 
+    And ``at_end``, which makes more numbers of the trained networks, each an
+    array of shape [seeds].
+
     Returns:
         Each seed's curves before training and after each epoch, such as
-        ``train_loss``, and their last points.
+        ``train_loss``, and their last points and what there is more.
     """
     vmapped = loop.is_vmapped(vmapped)
     runs = loop.epochs_of(
@@ -147,11 +173,14 @@ def train(
         vmapped=vmapped,
         objective=objective(task),
     )
-    points = loop.measurements(
-        runs,
-        lambda run: _measure(model, task, run, data, vmapped, measured_train),
-        on_epoch,
-    )
+    last = []
+
+    def measure(run: loop.Run) -> dict[str, jax.Array]:
+        last[:] = [run]
+        return _measure(model, task, run, data, vmapped, measured_train)
+
+    points = loop.measurements(runs, measure, on_epoch)
+    more = at_end(*last) if at_end else {}
     curves = {
         name: np.stack([np.asarray(point[name]) for point in points], axis=1)
         for name in points[0]
@@ -159,7 +188,8 @@ def train(
     return [
         Outcome(
             {name: curve[row].tolist() for name, curve in curves.items()},
-            {name: float(curve[row, -1]) for name, curve in curves.items()},
+            {name: float(curve[row, -1]) for name, curve in curves.items()}
+            | {name: float(numbers[row]) for name, numbers in more.items()},
         )
         for row in range(len(seeds))
     ]

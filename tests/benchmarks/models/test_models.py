@@ -35,7 +35,28 @@ CLASSIFIERS = {
         CIFAR,
         11173962 + 90 * 513,
     ),
+    "ResNet50": (models.ResNet50(), CIFAR, 23520842),
     "VGG11": (models.VGG11(), CIFAR, 9231114),
+    "SmallConvNeXt": (
+        models.SmallConvNeXt(),
+        CIFAR,
+        # The stem, its block, the layer between, two blocks, the end.
+        (1568 + 64)
+        + (8 * 32**2 + 58 * 32)
+        + (64 + 8256)
+        + 2 * (8 * 64**2 + 58 * 64)
+        + (128 + 650),
+    ),
+    "SmallTinyViT": (
+        models.SmallTinyViT(),
+        CIFAR,
+        # Two convolutions, two MBConv, two layers of attention, the end.
+        (432 + 32 + 4608 + 64)
+        + (4096 + 256 + 1152 + 256 + 4096 + 64)
+        + (4096 + 256 + 1152 + 256 + 8192 + 128)
+        + 2 * (4 * 4160 + 256 + 256 * 64 + 256 + 64 * 256 + 64 + 576 + 128)
+        + (128 + 650),
+    ),
 }
 
 
@@ -123,6 +144,45 @@ def test_convolution_is_the_usual_one(window, strides, padding, size):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("strides", "padding"),
+    [((1, 1), "SAME"), ((2, 2), "SAME"), ((1, 2), [(1, 0), (2, 1)])],
+)
+def test_depthwise_convolution_is_the_usual_one(strides, padding):
+    keys = jax.random.split(jax.random.key(0))
+    images = jax.random.normal(keys[0], (2, 7, 6, 5))
+    kernel = jax.random.normal(keys[1], (3, 3, 1, 5))
+
+    def lax_depthwise(images, kernel):
+        return jax.lax.conv_general_dilated(
+            images,
+            kernel,
+            strides,
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=5,
+        )
+
+    def ours(images, kernel):
+        return convolution.convolve(
+            images, kernel, strides, padding, feature_group_count=5
+        )
+
+    def with_slopes(convolve):
+        total = lambda *x: jnp.sum(jnp.sin(convolve(*x)))  # noqa: E731
+        slopes = jax.grad(total, (0, 1))(images, kernel)
+        return jax.tree.leaves((convolve(images, kernel), slopes))
+
+    for actual, expected in zip(
+        with_slopes(ours), with_slopes(lax_depthwise), strict=True
+    ):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="each of 5 channels"):
+        convolution.convolve_depthwise(
+            images, jnp.ones((3, 3, 1, 10)), strides, padding
+        )
+
+
 def test_accelerators_get_the_usual_convolution(monkeypatch):
     images = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
     layer = convolution.Conv(4, (3, 3), strides=2, padding=1)
@@ -181,6 +241,8 @@ def test_networks_follow_their_papers():
     assert len(kernels(models.SmallResNet(blocks=3), CIFAR)) == 20
     # 18, and three projections.
     assert len(kernels(models.ResNet18(), CIFAR)) == 21
+    # 50, and four.
+    assert len(kernels(models.ResNet50(), CIFAR)) == 54
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -297,3 +359,40 @@ def test_transformer_drops_out_in_training_only():
         model.apply(variables, tokens, train=True),
         model.apply(variables, tokens),
     )
+
+
+def small_albert(**fields):
+    model = models.SmallAlbert(
+        vocabulary=11, masked=2, embedding=6, width=8, heads=2, **fields
+    )
+    tokens = jax.random.randint(jax.random.key(0), (3, 7), 0, 11)
+    places = jnp.array([[1, 4], [2, 6], [5, 3]])
+    inputs = jnp.concatenate([tokens, places], axis=1)
+    return model, inputs, model.init(jax.random.key(1), inputs)
+
+
+def test_layers_of_an_albert_share_their_weights():
+    counts = {}
+    for layers in 1, 3:
+        model, inputs, variables = small_albert(layers=layers)
+        order, words = model.apply(variables, inputs)
+        assert (order.shape, words.shape) == ((3, 2), (3, 2, 11))
+        counts[layers] = parameters(variables)
+    assert counts[1] == counts[3]
+    deep, inputs, variables = small_albert(layers=3)
+    flat = deep.clone(layers=1).apply(variables, inputs)
+    assert np.abs(deep.apply(variables, inputs)[1] - flat[1]).max() > 1e-3
+
+
+def test_an_albert_tells_the_words_of_the_places_it_is_given():
+    model, inputs, variables = small_albert()
+    order, words = model.apply(variables, inputs)
+    turned = jnp.concatenate([inputs[:, :7], inputs[:, :6:-1]], axis=1)
+    same, other = model.apply(variables, turned)
+    np.testing.assert_allclose(other, words[:, ::-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(same, order, rtol=1e-5, atol=1e-6)
+    # Every word sees every other one, before and after it.
+    for place in 0, 6:
+        moved = inputs.at[:, place].set((inputs[:, place] + 1) % 11)
+        change = np.abs(model.apply(variables, moved)[1] - words)
+        assert np.all(change.max(axis=-1) > 1e-6)

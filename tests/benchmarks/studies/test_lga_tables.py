@@ -25,26 +25,6 @@ def examples_of(shape, labels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_names_its_test_and_has_the_papers_rows(name):
-    found = studies.find(name)
-    assert found.primary.metric == found.metrics[0].key
-    places = {*found.variants, *found.tuning.variants}
-    assert found.primary.variant in places
-    known = {**found.methods, **found.tuning.contenders}
-    assert known[found.primary.method].baseline in known
-    small = found.presets["small"]
-    for setting in found.tuning.variants.values():
-        assert set(setting) <= set(found.variants)
-    for contender in found.tuning.contenders.values():
-        assert set(contender.methods) <= set(found.methods)
-    if found.primary.variant in found.variants:
-        assert found.primary.variant in (small.variants or found.variants)
-    for row in found.paper.rows:
-        assert len(row) == len(found.paper.header)
-        assert any(char.isdigit() for char in "".join(row))
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_gamma_is_the_papers_for_as_many_steps(name):
     found = studies.find(name)
     for preset in found.presets.values():
