@@ -11,6 +11,7 @@ import flax.linen as nn
 from benchmarks.models.deep import VGG11, ResNet18, SmallResNet
 from benchmarks.models.language import SmallTransformer
 from benchmarks.models.pixels import (
+    BoxNet,
     ConvAutoencoder,
     DenseAutoencoder,
     TwoHeadedLeNet5,
@@ -40,6 +41,7 @@ def described(model: nn.Module) -> str:
 __all__ = [
     "MLP",
     "VGG11",
+    "BoxNet",
     "ConvAutoencoder",
     "ConvNet",
     "DenseAutoencoder",

@@ -12,6 +12,7 @@ PICTURES = {
     "curves": "The curves, mean and range over the seeds",
     "effects": "Each method minus its baseline, with 95 % intervals; an axis of"
     " powers of ten is logarithmic on both sides of 0",
+    "parts": "What GAL's parts come to, and its adjustments over training",
     "alpha": "Quantiles of AGR's coefficients in each layer over training",
 }
 SMOKE = "A smoke run: it shows only that the program runs."

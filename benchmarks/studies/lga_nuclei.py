@@ -25,16 +25,10 @@ OPTIMIZERS = ("sgd", "adam", "adadelta")
 
 def pooled(part: Nuclei, side: int) -> Examples:
     """Returns images of so many pixels a side, and what of them is nuclei."""
-    images = np.asarray(part.images)
-    window = images.shape[1] // side
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        shape = (len(values), side, window, side, window, -1)
-        return values.reshape(shape).mean(axis=(2, 4))
-
+    images = data.window_means(np.asarray(part.images), side)
     marked = (np.asarray(part.label_maps) > 0).astype(np.float32)
-    masks = mean(marked)[..., 0] >= 0.5
-    return Examples(jnp.asarray(mean(images)), jnp.asarray(masks, jnp.float32))
+    masks = data.window_means(marked, side)[..., 0] >= 0.5
+    return Examples(jnp.asarray(images), jnp.asarray(masks, jnp.float32))
 
 
 def load(
