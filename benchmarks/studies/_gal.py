@@ -12,8 +12,8 @@ from benchmarks.contenders import gal
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Validated
 from benchmarks.models import ConvNet
-from benchmarks.reporting import adjustments as pictures
-from benchmarks.studies._images import image_study
+from benchmarks.reporting import adjustments
+from benchmarks.studies._images import adjusted, image_study
 from benchmarks.study import (
     Contender,
     Job,
@@ -25,7 +25,6 @@ from benchmarks.study import (
     Study,
     Tuning,
 )
-from benchmarks.training import adjustments
 
 SOURCE = "*Learning to Minimize the Remainder in Supervised Learning*"
 # The paper's, for ten classes.
@@ -151,7 +150,7 @@ def cifar_study(
         tuning=tuning,
         primary=primary,
         paper=paper._replace(remark=paper.remark + REMARK),
-        train=adjustments.train,
+        train=adjusted,
         pictures=drawn,
-        sections=pictures.section,
+        sections=adjustments.section,
     )

@@ -24,7 +24,7 @@ from benchmarks.study import (
     Study,
     Tuning,
 )
-from benchmarks.training import classification, loop
+from benchmarks.training import adjustments, classification, loop
 
 # Enough to see that a study runs.
 SMOKE = ("adamw", "agr+adamw", "adan_agr")
@@ -38,6 +38,11 @@ LEARNING_RATES = {
 
 def _classified(*args: Any, **settings: Any) -> Sequence[Outcome]:
     return classification.outcomes(classification.train(*args, **settings))
+
+
+def adjusted(*args: Any, **settings: Any) -> Sequence[Outcome]:
+    """Trains where GAL's adjustments are looked at, too."""
+    return adjustments.train(*args, **settings)
 
 
 def image_study(

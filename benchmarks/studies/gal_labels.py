@@ -8,9 +8,9 @@ from benchmarks.contenders import gal
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Validated
 from benchmarks.models import MLP
-from benchmarks.reporting import adjustments as reporting
+from benchmarks.reporting import adjustments
 from benchmarks.studies import _gal
-from benchmarks.studies._images import image_study
+from benchmarks.studies._images import adjusted, image_study
 from benchmarks.studies.gal_digits import BY_KEY
 from benchmarks.studies.gal_digits import COMMON as OF_DIGITS
 from benchmarks.study import (
@@ -22,7 +22,7 @@ from benchmarks.study import (
     Settings,
     Tuning,
 )
-from benchmarks.training import adjustments, loop
+from benchmarks.training import loop
 from benchmarks.training.classification import CURVES
 from benchmarks.training.noise import labelled_wrongly, mislabel
 
@@ -136,7 +136,7 @@ STUDY = image_study(
     methods=METHODS,
     make=make,
     objective=objective,
-    train=adjustments.train,
+    train=adjusted,
     metrics=[
         BY_KEY["test_loss"]._replace(label="test cross-entropy", digits=5),
         BY_KEY["test_accuracy"],
@@ -146,7 +146,7 @@ STUDY = image_study(
     variants=VARIANTS,
     tuning=Tuning("valid_loss", _contenders(), {"tuned": list(VARIANTS)}),
     primary=Primary("tuned", _gal.tuned("gal+sgd"), "test_loss"),
-    sections=reporting.section,
+    sections=adjustments.section,
     presets={
         "smoke": Preset(
             {**COMMON, "epochs": 1},

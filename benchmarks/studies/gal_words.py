@@ -12,8 +12,8 @@ from benchmarks.contenders import gal
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Split
 from benchmarks.models import SmallTransformer
-from benchmarks.reporting import adjustments as reporting
-from benchmarks.studies._images import image_study
+from benchmarks.reporting import adjustments
+from benchmarks.studies._images import adjusted, image_study
 from benchmarks.study import (
     Job,
     Method,
@@ -23,7 +23,6 @@ from benchmarks.study import (
     Primary,
     Settings,
 )
-from benchmarks.training import adjustments
 
 VOCABULARY = 8192
 LENGTH = 32
@@ -83,7 +82,7 @@ def make(job: Job) -> MakeOptimizer:
 
 
 def train(*args: Any, **settings: Any) -> Sequence[Outcome]:
-    return adjustments.train(*args, looked_at=8, **settings)
+    return adjusted(*args, looked_at=8, **settings)
 
 
 STUDY = image_study(
@@ -110,7 +109,7 @@ STUDY = image_study(
         Metric("train_loss", "training loss", False, 1.0, 4),
     ],
     primary=Primary("", "gal-0.01+adam", "test_loss"),
-    sections=reporting.section,
+    sections=adjustments.section,
     presets={
         "smoke": Preset(
             {**COMMON, "batch_size": 2, "epochs": 1, "windows": [4, 2]},
