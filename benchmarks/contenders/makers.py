@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import jax
 import optax
 
-from optaxmods import GradientAdjuster
-
 P = ParamSpec("P")
 T = TypeVar("T")
 # Called with the learning rate, which is traced, so that one program serves
@@ -19,7 +17,7 @@ MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 class WithAdjuster(NamedTuple):
     """A ``MakeOptimizer`` of GAL: the loss is the adjuster's."""
 
-    adjuster: GradientAdjuster
+    adjuster: Any  # A GradientAdjuster, or what has its ``loss``.
     # Called with the learning rate and theta's key; it holds one ``gal``.
     make_with_key: Callable[[Any, jax.Array], optax.GradientTransformation]
 

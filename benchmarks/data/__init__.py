@@ -18,13 +18,14 @@ from benchmarks.data.images import (
     mnist,
     tinyimagenet,
 )
-from benchmarks.data.nuclei import Nuclei, dsb2018
+from benchmarks.data.nuclei import Nuclei, dsb2018, windows_with_boxes
 from benchmarks.data.splits import (
     Examples,
     Rows,
     Split,
     Validated,
     quarter_indices,
+    window_means,
     with_validation,
 )
 from benchmarks.data.tables import boston, california, diabetes
@@ -129,5 +130,7 @@ __all__ = [
     "quarter_indices",
     "tinyimagenet",
     "wikitext2",
+    "window_means",
+    "windows_with_boxes",
     "with_validation",
 ]

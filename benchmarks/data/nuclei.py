@@ -9,10 +9,17 @@ import zlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from benchmarks.data import sources
 from benchmarks.data.files import damaged, one_line
-from benchmarks.data.splits import Split, split_indices, standardized_images
+from benchmarks.data.splits import (
+    Examples,
+    Split,
+    split_indices,
+    standardized_images,
+    window_means,
+)
 
 
 class Nuclei(NamedTuple):
@@ -42,6 +49,54 @@ def dsb2018(data_dir: pathlib.Path | None = None) -> Split[Nuclei]:
     return Split(
         train=Nuclei(train_images, jnp.asarray(maps[train])),
         test=Nuclei(test_images, jnp.asarray(maps[test])),
+    )
+
+
+def windows_with_boxes(
+    part: Nuclei, *, side: int, window: int, jitter: int, limit: int | None
+) -> Examples:
+    """Returns a window around each nucleus, and the nucleus's box in it.
+
+    A window's centre is off the box's by up to ``jitter`` pixels each way. What
+    of it lies outside the image is 0, the training images' mean; a nucleus that
+    does not fit is left out. Order and offsets are always the same.
+
+    Args:
+        part: Images and maps.
+        side: Of the windows that come out, in means of pixels.
+        window: Of the windows in pixels.
+        jitter: In pixels.
+        limit: How many windows to take; all if None.
+
+    Returns:
+        As labels the boxes, of shape [examples, 4]: the centre's place across
+        and down, width and height, in shares of the window.
+    """
+    images, half = np.asarray(part.images), window // 2
+    padding = half + jitter
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(images, around)
+    random = np.random.default_rng(0)
+    seen, boxes = [], []
+    for image, numbers in zip(padded, np.asarray(part.label_maps), strict=True):
+        for found in ndimage.find_objects(numbers):
+            if found is None:
+                continue
+            low = np.array([edge.start for edge in found])
+            high = np.array([edge.stop for edge in found])
+            offset = random.integers(-jitter, jitter + 1, 2)
+            start = (low + high) // 2 + offset - half
+            if np.any(low < start) or np.any(high > start + window):
+                continue
+            down, across = start + padding
+            seen.append(image[down : down + window, across : across + window])
+            centre, size = (low + high) / 2 - start, high - low
+            boxes.append([*centre[::-1], *size[::-1]])
+    order = random.permutation(len(seen))[:limit]
+    pixels = window_means(np.asarray(seen)[order], side)
+    shares = np.asarray(boxes)[order] / window
+    return Examples(
+        jnp.asarray(pixels, jnp.float32), jnp.asarray(shares, jnp.float32)
     )
 
 

@@ -117,6 +117,19 @@ def standardized_images(
     return standardize(train), standardize(test)
 
 
+def window_means(images: np.ndarray, side: int) -> np.ndarray:
+    """Returns square images of so many pixels a side, means of windows.
+
+    Args:
+        images: shape=(examples, height, width, channels); the height is a
+            multiple of the side.
+        side: Of those that come out.
+    """
+    window = images.shape[1] // side
+    shape = (len(images), side, window, side, window, -1)
+    return images.reshape(shape).mean(axis=(2, 4))
+
+
 def split_indices(count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the indices of four fifths and of one fifth, always the same."""
     _check_count(count, name)

@@ -13,6 +13,7 @@ from benchmarks.models.diffusion import Diffusion
 from benchmarks.models.language import SmallAlbert, SmallTransformer
 from benchmarks.models.mobile import SmallConvNeXt, SmallTinyViT
 from benchmarks.models.pixels import (
+    BoxNet,
     ConvAutoencoder,
     DenseAutoencoder,
     TwoHeadedLeNet5,
@@ -42,6 +43,7 @@ def described(model: nn.Module) -> str:
 __all__ = [
     "MLP",
     "VGG11",
+    "BoxNet",
     "ConvAutoencoder",
     "ConvNet",
     "DenseAutoencoder",

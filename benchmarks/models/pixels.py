@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.models.convolution import Conv, max_pool
-from benchmarks.models.small import TorchLeNet5
+from benchmarks.models.small import ConvNet, TorchLeNet5
 
 
 class DenseAutoencoder(nn.Module):
@@ -56,6 +56,15 @@ def _doubled(features: jax.Array, channels: int) -> jax.Array:
     around = (2, 2, 1)
     spread = jax.lax.pad(features, zero, ((0, 0, 0), around, around, (0, 0, 0)))
     return Conv(channels, (4, 4), padding="VALID")(spread)
+
+
+class BoxNet(nn.Module):
+    """``ConvNet`` with four numbers from 0 to 1 in the logits' place."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns boxes, of shape [batch, 4]."""
+        return nn.sigmoid(ConvNet(num_classes=4)(images, train))
 
 
 class UNet(nn.Module):

@@ -14,6 +14,7 @@ PICTURES = {
     " powers of ten is logarithmic on both sides of 0",
     "rates": "The loss over the learning rate, a line for each number of a"
     " method",
+    "parts": "What GAL's parts come to, and its adjustments over training",
     "alpha": "Quantiles of AGR's coefficients in each layer over training",
 }
 SMOKE = "A smoke run: it shows only that the program runs."

@@ -19,11 +19,12 @@ from benchmarks.study import (
     Paper,
     Preset,
     Primary,
+    Result,
     Settings,
     Study,
     Tuning,
 )
-from benchmarks.training import classification, loop
+from benchmarks.training import adjustments, classification, loop
 
 # Enough to see that a study runs.
 SMOKE = ("adamw", "agr+adamw")
@@ -33,6 +34,15 @@ OTHER_SEEDS = {"first_seed": 100}
 LEARNING_RATES = {
     f"lr {rate:g}": {"learning_rate": rate} for rate in (1e-4, 1e-3, 1e-2)
 }
+
+
+def _classified(*args: Any, **settings: Any) -> Sequence[Outcome]:
+    return classification.outcomes(classification.train(*args, **settings))
+
+
+def adjusted(*args: Any, **settings: Any) -> Sequence[Outcome]:
+    """Trains where GAL's adjustments are looked at, too."""
+    return adjustments.train(*args, **settings)
 
 
 def image_study(
@@ -56,6 +66,10 @@ def image_study(
     tables: str,
     tuning: Tuning | None = None,
     primary: Primary | None = None,
+    train: Callable[..., Sequence[Outcome]] = _classified,
+    objective: Callable[[Job], loop.Objective] | None = None,
+    pictures: Callable[[Study, Result], Mapping[str, bytes]] | None = None,
+    sections: Callable[[Study, Result], Sequence[str]] | None = None,
 ) -> Study:
     """Returns a study that is judged by accuracy and loss after training.
 
@@ -81,12 +95,17 @@ def image_study(
         tables: Which of which paper the study is.
         tuning: What validation chooses, where ``load`` returns such examples.
         primary: The test that answers the question.
+        train: Called as ``classification.train``.
+        objective: What a job minimizes, for a ``train`` that takes it.
+        pictures: As of ``Study``.
+        sections: Likewise.
     """
     make = make or agr.usual_optimizer
 
     def run(job: Job) -> Sequence[Outcome]:
         settings = job.settings
-        measured = classification.train(
+        given = {"objective": objective(job)} if objective else {}
+        return train(
             model,
             make(job),
             part(job),
@@ -97,8 +116,8 @@ def image_study(
             vmapped=settings.get("vmapped"),
             measured_train=settings.get("measured_train", loop.MEASURED_TRAIN),
             on_epoch=job.on_progress,
+            **given,
         )
-        return classification.outcomes(measured)
 
     return Study(
         title=title,
@@ -117,4 +136,6 @@ def image_study(
         tables=tables,
         tuning=tuning,
         primary=primary,
+        pictures=pictures,
+        sections=sections,
     )

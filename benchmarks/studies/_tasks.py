@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import flax.linen as nn
-import numpy as np
 
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.data import Examples, Split, Validated, with_validation
@@ -181,11 +180,3 @@ def held_out(split: Split[Examples], share: float) -> Validated[Examples]:
     """Takes a share of the training examples for validation, one at least."""
     count = max(1, round(share * len(split.train.labels)))
     return with_validation(split, count)
-
-
-def window_means(images: np.typing.ArrayLike, side: int) -> np.ndarray:
-    """Returns images of so many pixels a side, each the mean of a window."""
-    values = np.asarray(images)
-    window = values.shape[1] // side
-    shape = (len(values), side, window, side, window, -1)
-    return values.reshape(shape).mean(axis=(2, 4))

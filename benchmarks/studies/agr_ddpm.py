@@ -6,7 +6,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
+from benchmarks import data
 from benchmarks.contenders import agr
 from benchmarks.data import Examples, Validated
 from benchmarks.models import Diffusion
@@ -16,7 +18,6 @@ from benchmarks.studies._tasks import (
     best_of_each,
     task_study,
     tuned,
-    window_means,
 )
 from benchmarks.study import (
     Curve,
@@ -50,7 +51,10 @@ def load(
 ) -> Validated[Examples]:
     """Images from -1 to 1, of so many pixels a side."""
     found = validated(settings["data_set"], settings, data_dir)
-    images = [window_means(part.images, settings["side"]) for part in found]
+    images = [
+        data.window_means(np.asarray(part.images), settings["side"])
+        for part in found
+    ]
     low, high = images[0].min(), images[0].max()
     scaled = (2 * (each - low) / (high - low) - 1 for each in images)
     return Validated(

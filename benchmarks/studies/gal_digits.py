@@ -6,6 +6,7 @@ from benchmarks import data
 from benchmarks.contenders import gal
 from benchmarks.contenders.makers import MakeOptimizer
 from benchmarks.models import MLP
+from benchmarks.studies._gal import HIDDEN_SIZES
 from benchmarks.studies._images import OTHER_SEEDS, image_study
 from benchmarks.study import Job, Paper, Preset, Settings
 from benchmarks.training.classification import CURVES, METRICS
@@ -19,8 +20,6 @@ COMMON = {
     "magnitude": 0.01,
     "tentative_step": 1.0,
 }
-# The paper's, for ten classes.
-HIDDEN_SIZES = (100, 32, 16)
 BY_KEY = {metric.key: metric for metric in labelled_wrongly(METRICS)}
 
 

@@ -11,7 +11,7 @@ from benchmarks.contenders import lga
 from benchmarks.data import Examples, Nuclei, Validated
 from benchmarks.models import UNet
 from benchmarks.studies import _lga
-from benchmarks.studies._tasks import beside, window_means
+from benchmarks.studies._tasks import beside
 from benchmarks.study import Curve, Metric, Paper, Preset, Primary, Settings
 
 COMMON = {
@@ -26,12 +26,10 @@ OPTIMIZERS = ("sgd", "adam", "adadelta")
 
 def pooled(part: Nuclei, side: int) -> Examples:
     """Returns images of so many pixels a side, and what of them is nuclei."""
+    images = data.window_means(np.asarray(part.images), side)
     marked = (np.asarray(part.label_maps) > 0).astype(np.float32)
-    masks = window_means(marked, side)[..., 0] >= 0.5
-    return Examples(
-        jnp.asarray(window_means(part.images, side)),
-        jnp.asarray(masks, jnp.float32),
-    )
+    masks = data.window_means(marked, side)[..., 0] >= 0.5
+    return Examples(jnp.asarray(images), jnp.asarray(masks, jnp.float32))
 
 
 def load(

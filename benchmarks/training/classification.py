@@ -1,6 +1,6 @@
 """Training of a classifier, and its loss and accuracy, for seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ def train(
     )
     measured = loop.measurements(
         runs,
-        lambda runs: _measure(model, runs, data, vmapped, measured_train),
+        lambda runs: measure(model, runs, data, vmapped, measured_train),
         on_epoch,
     )
     return jax.tree.map(lambda *points: jnp.stack(points, axis=1), *measured)
@@ -113,27 +113,33 @@ def train(
 
 def outcomes(curves: Curves | ValidatedCurves) -> list[Outcome]:
     """Returns the curves seed by seed, with their last points."""
+    return outcomes_of(curves._asdict())
+
+
+def outcomes_of(curves: Mapping[str, Any]) -> list[Outcome]:
+    """Returns curves of any names, each [seeds, points], likewise."""
     by_name = {
-        name: np.asarray(curve, np.float64)
-        for name, curve in curves._asdict().items()
+        name: np.asarray(curve, np.float64) for name, curve in curves.items()
     }
     return [
         Outcome(
             curves={name: c[row].tolist() for name, c in by_name.items()},
             final={name: float(c[row, -1]) for name, c in by_name.items()},
         )
-        for row in range(len(curves.train_loss))
+        for row in range(len(next(iter(by_name.values()))))
     ]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "vmapped", "seen"))
-def _measure(
+def measure(
     model: nn.Module,
     runs: loop.Run,
     data: Split[Examples] | Validated[Examples],
     vmapped: bool,
     seen: int | None,
 ) -> Curves | ValidatedCurves:
+    """Returns one point of all seeds' curves."""
+
     def measure_one(run: loop.Run) -> Curves | ValidatedCurves:
         variables = {"params": run.params, **run.statistics}
         first = jax.tree.map(lambda x: x[:seen], data.train)

@@ -331,3 +331,19 @@ CLASSIFICATION = Objective(
     None,
     lambda model, params, logits, labels: cross_entropy(logits, labels),
 )
+
+
+# Cached, so that an objective is one object and is compiled once.
+@functools.cache
+def smoothed(share: float) -> Objective:
+    """Returns the cross-entropy with a share of each label on all classes."""
+
+    def losses(
+        model: nn.Module, params: Any, logits: Any, labels: jax.Array
+    ) -> jax.Array:
+        del model, params
+        # The mean over the classes, of which the label is one.
+        others = -jax.nn.log_softmax(logits).mean(axis=-1)
+        return (1 - share) * cross_entropy(logits, labels) + share * others
+
+    return Objective(None, losses)

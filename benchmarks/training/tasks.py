@@ -51,6 +51,43 @@ def _overlap(outputs: Any, targets: jax.Array) -> jax.Array:
     return jnp.where(either > 0, both / jnp.maximum(either, 1), 1.0)
 
 
+def _boxes(outputs: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Intersection over union of boxes, and what else the smallest box has.
+
+    A box is its centre's two places, width and height; the second number is
+    the share of the smallest box around both that is in neither.
+    """
+    (low, high), (other_low, other_high) = (
+        (box[..., :2] - box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2)
+        for box in (outputs, targets)
+    )
+
+    def area(low: jax.Array, high: jax.Array) -> jax.Array:
+        return jnp.prod(jnp.maximum(high - low, 0), axis=-1)
+
+    inside = area(jnp.maximum(low, other_low), jnp.minimum(high, other_high))
+    either = area(low, high) + area(other_low, other_high) - inside
+    around = area(jnp.minimum(low, other_low), jnp.maximum(high, other_high))
+    return inside / either, (around - either) / around
+
+
+def _box_losses(outputs: Any, targets: jax.Array) -> jax.Array:
+    """DETR's: 5 times the L1 distance, and twice 1 minus generalized IoU."""
+    overlap, empty = _boxes(outputs, targets)
+    distance = jnp.sum(jnp.abs(outputs - targets), axis=-1)
+    return 5 * distance + 2 * (1 - overlap + empty)
+
+
+def _box_numbers(outputs: Any, targets: jax.Array) -> Numbers:
+    overlap, _ = _boxes(outputs, targets)
+    return {
+        "loss": _box_losses(outputs, targets),
+        "overlap": overlap,
+        "found_50": (overlap >= 0.5).astype(jnp.float32),
+        "found_75": (overlap >= 0.75).astype(jnp.float32),
+    }
+
+
 def _hits(outputs: Any, targets: jax.Array) -> jax.Array:
     hits = jnp.argmax(outputs, axis=-1) == targets
     return hits.astype(jnp.float32)
@@ -123,6 +160,7 @@ TASKS = {
         lambda outputs, targets: _words_and_order(outputs, targets)["loss"],
         _words_and_order,
     ),
+    "boxes": Task(_box_losses, _box_numbers),
     "class and rotation": Task(_sum_of_two, _two_tasks),
 }
 

@@ -82,7 +82,10 @@ def write_boston(folder):
 def write_dsb2018(folder):
     folder.mkdir(parents=True)
     images = random_images(12, 256, 256)
-    arrays = {"images": images, "label_maps": images // 64}
+    maps = np.zeros_like(images)
+    for number, (row, column) in enumerate([(90, 70), (180, 120)], start=1):
+        maps[:, row : row + 20, column : column + 30] = number
+    arrays = {"images": images, "label_maps": maps}
     np.savez_compressed(folder / "dsb2018_gray256.npz", **arrays)
 
 

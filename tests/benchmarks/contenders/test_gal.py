@@ -136,3 +136,68 @@ def test_sgd_has_a_rate_of_its_own():
     sgd = maker("sgd")(0.001)
     updates, _ = sgd.update(params, sgd.init(params))
     np.testing.assert_allclose(updates["w"], [-0.1, 0.2], rtol=1e-6)
+
+
+def test_uniform_noise_is_from_minus_1_to_1():
+    drawn = gal.UNIFORM[1](
+        jnp.zeros([]), jnp.zeros((50, 60)), jax.random.key(1)
+    )
+    assert -1 <= drawn.min() < -0.98
+    assert 0.98 < drawn.max() <= 1
+
+
+@pytest.mark.parametrize(("size", "shape"), [(10, (2, 5)), (9, (3, 3))])
+def test_convolutions_see_neighbours_in_the_picture(size, shape):
+    network = gal.NETWORKS["convolutions"]([3, 4])
+    assert hash(network) == hash(gal.NETWORKS["convolutions"]([3, 4]))
+    features = jax.random.normal(jax.random.key(0), (6, size))
+    variables = network.init(jax.random.key(1), features)
+    ours = network.apply(variables, features)
+    x = np.asarray(features).reshape(6, *shape, 1)
+    layers = variables["params"]
+    for name in "Dense_0", "Dense_1":
+        kernel = layers[name]["kernel"].reshape(3, 3, x.shape[-1], -1)
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = np.maximum(np.asarray(x) + np.asarray(layers[name]["bias"]), 0)
+    last = jax.tree.map(np.asarray, layers["Dense_2"])
+    theirs = x.mean((1, 2)) @ last["kernel"] + last["bias"]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_is_beta_times_the_optimizers_rate():
+    steps = {
+        name: gal.maker_at(
+            f"gal+{name}", 4, 0.01, magnitude=0.1, beta=5.0, **arguments
+        ).adjuster.tentative_step
+        for name, arguments in (
+            ("sgd", {"rate_factor": 100}),
+            ("adabound", {"final_factor": 100}),
+        )
+    }
+    assert steps == pytest.approx({"sgd": 5.0, "adabound": 0.05})
+
+
+def test_lookahead_and_adabound_end_at_the_rate_of_sgd():
+    """After five steps Lookahead is half as far as SGD would be."""
+    params, gradient = {"w": jnp.zeros(2)}, {"w": jnp.array([1.0, -2.0])}
+    moved = {}
+    for name in "sgd", "lookahead":
+        optimizer = maker(name)(0.001)
+        state, now = optimizer.init(params), params
+        for _ in range(5):
+            updates, state = optimizer.update(gradient, state, now)
+            now = optax.apply_updates(now, updates)
+        moved[name] = now["w"]
+    np.testing.assert_allclose(moved["lookahead"], moved["sgd"] / 2, rtol=1e-5)
+    for factor in 100, 200:
+        optimizer = gal.maker("adabound", 4, 0.0, 1.0, final_factor=factor)(1.0)
+        state = optimizer.init(params)._replace(count=jnp.array(10**7))
+        first, _ = optimizer.update(gradient, state)
+        mean = 0.1 * gradient["w"]
+        np.testing.assert_allclose(first["w"], -factor * mean, rtol=1e-3)

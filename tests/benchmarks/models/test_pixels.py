@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.models import (
+    BoxNet,
     ConvAutoencoder,
     DenseAutoencoder,
     TwoHeadedLeNet5,
@@ -56,3 +57,11 @@ def test_doubling_is_a_transposed_convolution():
     theirs = jax.lax.conv_transpose(features, kernel, (2, 2), "SAME")
     assert ours.shape == (2, 6, 8, 5)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_are_from_0_to_1():
+    images = 9 * jax.random.normal(jax.random.key(0), (5, 16, 16, 1))
+    variables = BoxNet().init(jax.random.key(1), images)
+    boxes = BoxNet().apply(variables, images)
+    assert boxes.shape == (5, 4)
+    assert 0 < boxes.min() < boxes.max() < 1

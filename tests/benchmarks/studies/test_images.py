@@ -10,7 +10,7 @@ from benchmarks import data, studies
 from benchmarks.contenders.makers import WithAdjuster
 from benchmarks.studies import _images
 from benchmarks.study import PRESETS, Job
-from benchmarks.training import classification
+from benchmarks.training import adjustments, classification
 import optaxmods
 from tests.helpers.agr_runs import updates_of
 
@@ -36,7 +36,11 @@ def made(monkeypatch):
             *[ones] * len(classification.Curves._fields)
         )
 
+    def collect_adjusted(*args, **settings):
+        return classification.outcomes(collect(*args, **settings))
+
     monkeypatch.setattr(classification, "train", collect)
+    monkeypatch.setattr(adjustments, "train", collect_adjusted)
     return calls
 
 
@@ -56,7 +60,8 @@ def test_every_method_of_a_study_can_be_made(name, made, monkeypatch):
             assert len(found.run(job)) == 2
             _, make, trained_on, given = made[-1]
             assert isinstance(trained_on, data.Split | data.Validated)
-            assert given["seeds"] == [0, 1]
+            first = settings.get("first_seed", 0)
+            assert given["seeds"] == [first, first + 1]
             assert given["learning_rate"] == settings["learning_rate"]
             key = {"key": jax.random.key(0), "value": 1.0}
             optimizer = make(given["learning_rate"])

@@ -152,3 +152,16 @@ def test_an_epoch_visits_no_example_twice():
     for order in orders:
         assert len(set(order)) == 20
         assert set(order) <= set(range(23))
+
+
+def test_smoothing_moves_a_share_of_a_label_to_all_classes():
+    logits = np.random.default_rng(0).normal(size=(5, 4))
+    labels = np.arange(5) % 4
+    targets = 0.7 * np.eye(4)[labels] + 0.3 / 4
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    found = loop.smoothed(0.3).losses(
+        None, None, jnp.asarray(logits), jnp.asarray(labels)
+    )
+    expected = -(targets * np.log(shares)).sum(-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert loop.smoothed(0.3) is loop.smoothed(0.3)

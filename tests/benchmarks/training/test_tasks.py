@@ -124,3 +124,24 @@ def test_an_autoencoder_is_its_own_target():
     spread = float(jnp.mean(images**2))
     curve = outcome.curves["train_loss"]
     assert curve[-1] < 0.9 * spread < curve[0] * 1.2
+
+
+def test_numbers_of_boxes():
+    # Half over, apart, the same.
+    outputs = np.array(
+        [[0.5, 0.5, 0.4, 0.2], [0.1, 0.1, 0.2, 0.2], [0.3, 0.6, 0.2, 0.4]]
+    )
+    targets = np.array(
+        [[0.7, 0.5, 0.4, 0.2], [0.5, 0.1, 0.2, 0.2], [0.3, 0.6, 0.2, 0.4]]
+    )
+    found = numbers_of("boxes", outputs, targets)
+    np.testing.assert_allclose(found["overlap"], [1 / 3, 0, 1], atol=1e-6)
+    # Of the smallest box around both a third is in neither of the second.
+    generalized = np.array([1 / 3, -1 / 3, 1])
+    distance = np.abs(outputs - targets).sum(-1)
+    expected = 5 * distance + 2 * (1 - generalized)
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["found_50"], [0, 0, 1])
+    np.testing.assert_array_equal(found["found_75"], [0, 0, 1])
+    losses = tasks.TASKS["boxes"].losses(outputs, targets)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
