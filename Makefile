@@ -159,7 +159,8 @@ $(VENV_NEWEST)/.installed-%: pyproject.toml $(CONSTRAINTS_NEWEST) \
 		$(if $(filter /dev/null,$(CONSTRAINTS_NEWEST)),always)
 	rm -rf $(VENV_NEWEST)
 	$(FOUND_NEWEST) -m venv $(VENV_NEWEST)
-	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) -e '.[test]'
+	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) \
+		-e '.[test,examples]'
 	@touch $@
 
 always:
