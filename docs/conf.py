@@ -36,6 +36,7 @@ release = version = optaxmods.__version__
 extensions = [
     "mathml",
     "myst_parser",
+    "notebooks",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
