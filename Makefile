@@ -133,8 +133,8 @@ docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W -q -b doctest docs docs/_build/doctest
 
 clean:
-	rm -rf build demo-out dist docs/_build docs/_results .hypothesis \
-		.pytest_cache .ruff_cache
+	rm -rf build demo-out dist docs/_build docs/_results docs/_notebooks \
+		.hypothesis .pytest_cache .ruff_cache
 	find optaxmods benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 define require_python
@@ -159,7 +159,8 @@ $(VENV_NEWEST)/.installed-%: pyproject.toml $(CONSTRAINTS_NEWEST) \
 		$(if $(filter /dev/null,$(CONSTRAINTS_NEWEST)),always)
 	rm -rf $(VENV_NEWEST)
 	$(FOUND_NEWEST) -m venv $(VENV_NEWEST)
-	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) -e '.[test]'
+	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS_NEWEST) \
+		-e '.[test,examples]'
 	@touch $@
 
 always:

@@ -59,6 +59,7 @@ extensions = [
     "linked_literals",
     "mathml",
     "myst_parser",
+    "notebooks",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",

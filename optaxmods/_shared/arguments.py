@@ -126,9 +126,15 @@ def check_arrays(tree: Any) -> None:
         # A linen module has a dtype, too.
         is_array = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
         if not is_array and not isinstance(leaf, numbers.Number):
+            fix = (
+                "put None in its place, as eqx.filter(model,"
+                " eqx.is_inexact_array) does"
+                if path
+                else "pass a model's parameters, not the model"
+            )
             raise ValueError(
                 "gradients and parameters must be trees of arrays, but"
-                f" {label(path)} is {shown(leaf)}."
+                f" {label(path)} is {shown(leaf)}: {fix}."
             )
 
 

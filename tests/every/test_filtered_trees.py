@@ -2,6 +2,7 @@
 
 import functools
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -203,6 +204,22 @@ def test_no_update_beside_a_whole_model(name, jit):
             np.testing.assert_allclose(
                 getattr(updates, key), leaf, rtol=1e-5 if jit else 0
             )
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_a_whole_model_is_told_how_to_filter(factory):
+    model = make_model()
+    hint = (
+        "activation is .*: put None in its place, as"
+        r" eqx.filter\(model, eqx.is_inexact_array\) does\.$"
+    )
+    with pytest.raises(ValueError, match=hint):
+        first_update(FACTORIES[factory](), model)
+    first_update(FACTORIES[factory](), arrays_of(model))
+    # A module of Linen is no tree.
+    hint = "the only leaf is .*: pass a model's parameters, not the model"
+    with pytest.raises(ValueError, match=hint):
+        first_update(FACTORIES[factory](), nn.Dense(3))
 
 
 @pytest.mark.parametrize("name", OF_MOMENTS)
