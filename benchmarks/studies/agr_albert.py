@@ -133,7 +133,7 @@ STUDY = task_study(
             {"batch_size": 8, "epochs": 1, "windows": 16, "held_out": 8},
             seeds=2,
             variants=[named(BEST_DECAY)],
-            methods=["adamw", "adamw_agr"],
+            methods=["adamw_agr"],
         ),
         "small": Preset(
             {

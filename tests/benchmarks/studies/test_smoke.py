@@ -45,6 +45,10 @@ CALLED = {
 }
 
 
+# At toy size, by tests/benchmarks/studies/test_device.
+ELSEWHERE = ("agr-ddpm",)
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_is_a_study_of_another_model_and_nothing_else(name):
     run, model = TWINS[name]
@@ -67,7 +71,9 @@ def test_a_twin_is_a_study_of_another_model_and_nothing_else(name):
         assert twin[field] == other[field]
 
 
-@pytest.mark.parametrize("name", sorted(set(studies.names()) - set(TWINS)))
+@pytest.mark.parametrize(
+    "name", sorted(set(studies.names()) - {*TWINS, *ELSEWHERE})
+)
 def test_smoke(name, data_dir, tmp_path):
     found, totals, steps = studies.find(name), [], []
     plan = runner.plan(found, name, "smoke", out=tmp_path, data_dir=data_dir)
