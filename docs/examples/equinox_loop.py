@@ -44,7 +44,9 @@ def make_step(tx):
 def main():
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype("float32")
-    x, x_test, y, y_test = train_test_split(images, labels, random_state=0)
+    x, x_test, y, y_test = map(
+        jnp.asarray, train_test_split(images, labels, random_state=0)
+    )
     epoch = len(x) // BATCH
     inner = optax.chain(gal(adjuster, 10), agr(), optax.adamw(3e-3))
     tx = with_lga(inner, 1e-8, status_every=epoch)

@@ -1,5 +1,7 @@
 """Digits in Haiku: AGR on the weights, named so, and LGA's loss."""
 
+from typing import Any
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -58,7 +60,7 @@ def main():
                 params, stats, state, x[batch], y[batch]
             )
     for axes in None, weights_only:
-        seen = agr_coefficients(params, reduction_axes=axes)
+        seen: Any = agr_coefficients(params, reduction_axes=axes)
         names = [
             f"{module}/{name}"
             for module, name, alpha in hk.data_structures.traverse(seen)

@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+from typing import Any
 
 from flax import nnx, traverse_util
 import jax
@@ -28,7 +29,7 @@ class Network(nnx.Module):
 
 def by_name(state):
     """Arrays by names such as "hidden/kernel", out of NNX's boxes."""
-    flat = traverse_util.flatten_dict(nnx.to_pure_dict(state))
+    flat: Any = traverse_util.flatten_dict(nnx.to_pure_dict(state))
     return {"/".join(map(str, path)): leaf for path, leaf in flat.items()}
 
 

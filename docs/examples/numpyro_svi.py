@@ -1,5 +1,7 @@
 """Bayesian logistic regression on digits: NumPyro's SVI with AGR and LGA."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -17,12 +19,12 @@ SHAPES = {"w": (64, 10), "b": (10,)}
 
 def model(x, y):
     drawn = {
-        name: numpyro.sample(name, dist.Normal(0, 1).expand(shape).to_event())
+        name: numpyro.sample(name, dist.Normal(jnp.zeros(shape), 1).to_event())
         for name, shape in SHAPES.items()
     }
     logits = x @ drawn["w"] + drawn["b"]
     with numpyro.plate("digits", len(x)):
-        numpyro.sample("y", dist.Categorical(logits=logits), obs=y)
+        numpyro.sample("y", dist.CategoricalLogits(logits), obs=y)
 
 
 def guide(x, y):
@@ -52,7 +54,8 @@ def main():
         numpyro.infer.Trace_ELBO(),
     )
     found = svi.run(jax.random.key(0), STEPS, x, y, progress_bar=False)
-    for name, alpha in agr_coefficients(found.params).items():
+    alphas: Any = agr_coefficients(found.params)
+    for name, alpha in alphas.items():
         print(f"{name} {alpha.shape}:", "AGR" if alpha.any() else "left alone")
     _, (_, opt_state) = found.state.optim_state
     bound = optax.tree.get(opt_state, "lga_lower_bound")
