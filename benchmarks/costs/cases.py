@@ -241,7 +241,7 @@ def logits(target: str, place: Place) -> Case:
 
     return Case(
         target,
-        "gradient of 8192 tokens' logits, 32000 classes",
+        f"gradient of 8192 tokens' logits, 32000 classes{on(place)}",
         make,
         {
             name: Contender(way, "plain loss", None)

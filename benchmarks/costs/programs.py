@@ -17,6 +17,7 @@ from optaxmods import GradientAdjuster
 
 Shapes = Any  # A tree of jax.ShapeDtypeStruct.
 WHOLE = P()
+MESH_BLOCK = 1024  # Tokens, over all devices.
 # Kernels are split over both axes, as FSDP and tensor parallelism do together.
 COLUMN_PARALLEL, ROW_PARALLEL = P("data", "model"), P("model", "data")
 EXAMPLES = P("data")
@@ -309,38 +310,60 @@ def logits_gradient(
     """The gradient of a last layer and its input, with GAL or without.
 
     The loss has the labels in a closure, or else as targets, in blocks; and
-    then the layer may be inside of them.
+    then the layer may be inside of them. A mesh splits the tokens over "data"
+    and the vocabulary over "model", that of theta as well; there blocks have to
+    be asked for.
     """
+    block_size = MESH_BLOCK if place.mesh else None
     theta = {}
     if adjuster is not None:
         theta = jax.tree.map(
-            lambda leaf: place.array(leaf.shape, dtype=leaf.dtype),
+            lambda leaf: place.array(
+                leaf.shape,
+                P(*("model" if n == vocabulary else None for n in leaf.shape)),
+                leaf.dtype,
+            ),
             jax.eval_shape(
                 lambda key: adjuster.init(key, vocabulary), jax.random.key(0)
             ),
         )
 
-    losses = optax.softmax_cross_entropy_with_integer_labels
+    def losses(z: jax.Array, labels: jax.Array) -> jax.Array:
+        if not place.is_explicit:
+            return optax.softmax_cross_entropy_with_integer_labels(z, labels)
+        # There JAX picks no entry out of an axis that is split.
+        spec = P(*jax.typeof(z).sharding.spec)
+        one_hot = place.split(jax.nn.one_hot(labels, vocabulary), spec)
+        return -jnp.sum(one_hot * jax.nn.log_softmax(z), axis=-1)
 
     def layer(kernel: jax.Array, hidden: jax.Array) -> jax.Array:
-        return (hidden @ kernel.astype(jnp.bfloat16)).astype(jnp.float32)
+        kernel = place.gathered(kernel, P(None, "model"))
+        logits = place.product("te,ev->tv", hidden, kernel, P("data", "model"))
+        return logits.astype(jnp.float32)
 
     def loss_fn(kernel, hidden, theta, labels) -> jax.Array:
         if adjuster is None:
             return losses(layer(kernel, hidden), labels).mean()
         if with_head:
             return adjuster.loss(
-                theta, hidden, losses, targets=labels, head=(layer, kernel)
+                theta,
+                hidden,
+                losses,
+                targets=labels,
+                head=(layer, kernel),
+                block_size=block_size,
             )[0]
         logits = layer(kernel, hidden)
         if in_blocks:
-            return adjuster.loss(theta, logits, losses, targets=labels)[0]
+            return adjuster.loss(
+                theta, logits, losses, targets=labels, block_size=block_size
+            )[0]
         return adjuster.loss(theta, logits, lambda z: losses(z, labels))[0]
 
     arguments = (
-        place.array((width, vocabulary)),
-        place.array((tokens, width), dtype=jnp.bfloat16),
+        place.array((width, vocabulary), COLUMN_PARALLEL),
+        place.array((tokens, width), EXAMPLES, jnp.bfloat16),
         theta,
-        place.array((tokens,), dtype=jnp.int32),
+        place.array((tokens,), EXAMPLES, jnp.int32),
     )
     return Program(jax.grad(loss_fn, argnums=(0, 1, 2)), arguments)

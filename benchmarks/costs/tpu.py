@@ -49,6 +49,7 @@ def all_cases(one_chip: tuple[str, ...]) -> Iterator[Case]:
                 yield cases.large_update(topology, place, 1.2)
             else:
                 yield cases.split_update(topology, place)
+                yield cases.logits(topology, place)
             limit = 1.03 if topology == MANY else None
             examples = 2048 * shape[0]  # As many a chip as on one.
             yield cases.perceptron(

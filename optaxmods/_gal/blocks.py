@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 # A block is that many features, 8 MiB of them in float32, or a 32nd of all.
@@ -44,14 +44,16 @@ class Blocks(NamedTuple):
                 spec.insert(self.axis + 1, None)
         if spec is None:
             return array.reshape(*shape, *rest)
-        return jnp.reshape(array, (*shape, *rest), out_sharding=P(*spec))
+        return jnp.reshape(
+            array, (*shape, *rest), out_sharding=_split(array, spec)
+        )
 
     def whole(self, view: jax.Array, like: jax.Array) -> jax.Array:
         """The array again, whose view it is."""
         spec = _spec(like)
         if spec is None:
             return view.reshape(like.shape)
-        return jnp.reshape(view, like.shape, out_sharding=P(*spec))
+        return jnp.reshape(view, like.shape, out_sharding=_split(like, spec))
 
     def take(self, view: jax.Array, index: jax.Array) -> jax.Array:
         if self.is_even:
@@ -168,6 +170,11 @@ def _names(entry: Any) -> tuple[str, ...]:
     if entry is None:
         return ()
     return entry if isinstance(entry, tuple) else (entry,)
+
+
+def _split(array: jax.Array, spec: Sequence[Any]) -> NamedSharding:
+    """Of the array's own mesh, which need not be the one that is set."""
+    return NamedSharding(jax.typeof(array).sharding.mesh, P(*spec))
 
 
 def _spec(array: jax.Array) -> list[Any] | None:

@@ -35,6 +35,7 @@ from tests.helpers.gal_problem import assert_close
 from tests.helpers.gal_theta import layers_of
 from tests.helpers.wide import enable_x64
 
+EXPLICIT = (AxisType.Explicit, AxisType.Explicit)
 ROUTES = {"logits": by_logits, "hidden states": by_hidden}
 
 
@@ -639,6 +640,32 @@ def test_blocks_that_no_axis_gives_are_refused(axis_type):
     asked = "block_size=16 asks for 16 blocks.* on 8 devices.* pad the examples"
     with pytest.raises(ValueError, match=asked):
         lengths_on_a_mesh(axis_type, (None, "data"), 16)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_explicit_axes_need_no_mesh_that_is_set(route):
+    # The arrays' types have it.
+    hidden, labels, _ = drawn((BATCH, TIME))
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=EXPLICIT)
+
+    def put(leaf, *spec):
+        return jax.device_put(leaf, NamedSharding(mesh, P(*spec)))
+
+    hidden = put(hidden, "data", None, None)
+    theta = jax.tree.map(put, THETA)
+    got, want = (
+        gradients(
+            ROUTES[route],
+            put(HEAD),
+            hidden,
+            theta,
+            labels=put(labels, "data", None),
+            loss_fn=lambda z, labels: jnp.sum(z**4 + z, axis=-1),
+            block_size=block_size,
+        )
+        for block_size in (16, None)
+    )
+    assert_close(got, want)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def test_each_case_has_a_title_of_its_own(monkeypatch):
         return shape, axis_type
 
     monkeypatch.setattr(tpu.programs, "on_mesh", on_mesh)
-    for name in "decoder", "large_update", "split_update", "perceptron":
+    for name in (
+        *("decoder", "large_update", "split_update", "perceptron", "logits"),
+    ):
         monkeypatch.setattr(
             cases,
             name,
