@@ -202,6 +202,7 @@ class Study(NamedTuple):
     # Returns more parts of the page, Markdown.
     sections: "Callable[[Study, Result], Sequence[str]] | None" = None
     x_label: str = "epoch"
+    file: str = ""  # Where it is, if it is none of this repository's.
     steps: Callable[[Settings], int] = lambda settings: settings["epochs"]
 
     @property

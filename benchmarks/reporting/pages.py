@@ -261,7 +261,8 @@ def commands(study: Study, result: Result) -> list[str]:
     if preset is None:
         return []
     folder = f" --out {'demo-out' if _is_demo(result) else 'bench-out'}"
-    command = f"{PROGRAM} run {result.study} --preset {result.preset}"
+    which = study.file or result.study
+    command = f"{PROGRAM} run {which} --preset {result.preset}"
     if _is_demo(result):
         command = f"{PROGRAM} demo"
         epochs = result.configuration.settings.get("epochs")
@@ -287,7 +288,8 @@ def commands(study: Study, result: Result) -> list[str]:
         if set(variants) != set(preset.variants or study.variants):
             options += names.option("variants", variants, study.variants)
         lines.append(command + options + folder)
-    return [*lines, f"{PROGRAM} report{folder}"] if lines else []
+    own = f" {study.file}" if study.file else ""
+    return [*lines, f"{PROGRAM} report{own}{folder}"] if lines else []
 
 
 def _seeds(cells: Sequence[Cell], method: str) -> int:

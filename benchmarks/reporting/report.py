@@ -52,7 +52,7 @@ def write_all(
             more = []
             if aa and name == repeats.NAME:
                 more = pairing.section(studies, at_hand, entry.result)
-            elif aa:
+            elif aa and not study.file:
                 more = repeats.section(study, entry.result, aa, repeated)
             contents = _made_from(study, entry.result, entry.name, more)
             if not entry.is_packed:

@@ -60,4 +60,4 @@ def named(text: str) -> tuple[str, Study]:
             f"{text} must set STUDY to a benchmarks.study.Study, got"
             f" {type(found).__name__}"
         )
-    return name, found
+    return name, found._replace(file=text)

@@ -282,6 +282,17 @@ def only_one(cotangents: Any) -> Any:
     return cotangents[0]
 
 
+def pulled_back_with_head(pullback: Any, slopes: tuple[Any, Any]) -> Any:
+    """What a pullback makes of the gradients in the features and the head."""
+    try:
+        return pullback(slopes)
+    except (TypeError, ValueError) as error:  # JAX's, of another tree.
+        raise ValueError(
+            "with head, pullback must be jax.vjp(...)[1] of the function from"
+            " params to the pair (features, the head's params), both of them."
+        ) from error
+
+
 def checked_pulled_back(cotangents: Any, like: Any, name: str) -> Any:
     """The same, leaf by leaf like the updates, or the params, of that name."""
     pulled = only_one(cotangents)

@@ -62,7 +62,10 @@ def gradients(
             block_size,
             *rest,
         )
-        pulled = pullback(slopes[1] if head is None else slopes[::-1])
+        if head is None:
+            pulled = pullback(slopes[1])
+        else:
+            pulled = arguments.pulled_back_with_head(pullback, slopes[::-1])
     like = plain if is_given else params
     if like is None:
         like = arguments.only_one(pulled)

@@ -73,8 +73,9 @@ def ready(
     if features.shape[-1] != num_features:
         raise ValueError(
             f"features have {features.shape[-1]} entries on their last axis,"
-            f" but theta is one for {num_features}: call init with"
-            f" num_features={features.shape[-1]}."
+            f" but theta is one for {num_features}: give gal, or the adjuster's"
+            f" init, num_features={features.shape[-1]}. With head it is the"
+            " size of what the layer makes."
         )
     placed = [
         _placed(layer, features, index == 0, index == len(layers) - 1)

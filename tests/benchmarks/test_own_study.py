@@ -35,6 +35,11 @@ def test_it_is_run_and_reported(tmp_path):
     text = page.read_text()
     assert "AGR on breast cancer" in text
     assert "| agr+adamw | " in text
+    # What repeats it names the file, and no study of the project's own.
+    (again,) = [line for line in text.splitlines() if " run my_" in line]
+    assert "0 trained, 6 found" in command(*again.split()[3:])
+    assert "benchmarks report my_study.py --out" in text
+    assert "A/A" not in text
     result = json.loads(page.with_suffix(".json").read_text())
     # Pairs: the seed alone decides what a run begins with.
     first = {

@@ -375,6 +375,23 @@ def test_bad_arguments(arguments, error, message):
         TX.update(None, STATE, features, **{**given, **arguments})
 
 
+def test_a_pullback_that_lacks_the_layer_is_told():
+    hidden, pullback = jax.vjp(lambda w: w * 2, jnp.ones((4, 3)))
+    tx = gal(GradientAdjuster((4,)), 5)
+    with pytest.raises(
+        ValueError, match=r"with head, pullback must be .* pair"
+    ):
+        tx.update(
+            None,
+            tx.init(None),
+            features=hidden,
+            loss_fn=lambda z, targets: jnp.sum(z**2, axis=-1),
+            targets=(),
+            head=(lambda kernel, h: h @ kernel, jnp.ones((3, 5))),
+            pullback=pullback,
+        )
+
+
 @pytest.mark.parametrize("none", [{"w": None}, [None, None]])
 def test_a_tree_of_none_is_no_wish_for_gradients(none):
     # It would teach theta, and move nothing.
