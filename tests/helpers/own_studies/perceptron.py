@@ -16,6 +16,7 @@ SETTINGS = {
 }
 
 STUDY = image_study(
+    tables="none",
     title="A perceptron on 8x8 digits",
     question="Does a run that was killed resume to the same?",
     data_sets=["digits"],
