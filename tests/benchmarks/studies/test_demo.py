@@ -17,7 +17,9 @@ def test_demo_has_gal_before_adamw():
     made = demo.make(job)
     assert made is demo.make(job)
     assert isinstance(made, WithAdjuster)
-    assert made.adjuster == optaxmods.GradientAdjuster((100, 32, 16), 0.01, 1.0)
+    assert made.adjuster == optaxmods.GradientAdjuster(
+        (100, 32, 16), 0.01, 1.0, num_features=10
+    )
     assert demo.METHODS["gal+adamw"].baseline == "adamw"
 
 
