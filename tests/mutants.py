@@ -887,8 +887,8 @@ MUTANTS = [
     Mutant(
         "the head's params come before the features",
         "_gal/direct.py",
-        "else slopes[::-1]",
-        "else slopes",
+        "pulled_back_with_head(pullback, slopes[::-1])",
+        "pulled_back_with_head(pullback, slopes)",
         DIRECT,
     ),
     Mutant(
